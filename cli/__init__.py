@@ -1,0 +1,1 @@
+"""The command line that staff, operators and auditors use."""
