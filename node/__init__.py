@@ -1,0 +1,1 @@
+"""One agency's node: stores, key files, protocol; asynchronous only at its HTTP edges."""

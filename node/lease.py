@@ -1,0 +1,167 @@
+"""Who may sequence: a lease with a fencing token, and the record of where this node last ran.
+
+The lease keeps two processes on one database apart. Whoever starts takes it and gets a higher token; every
+commit checks, inside its transaction, that the token is still the newest. A process that was paused and
+overtaken therefore commits nothing, however late it wakes.
+
+The instance record keeps two *copies* of a database apart, which a lease inside them cannot. It lies beside
+the database, names host, path and last head, and is written after each commit. Host and path must match and
+the log must contain the recorded head: ahead of it means a crash between commit and record, behind it means
+a restored copy. Such a copy never sequences in its era again, because it would sign a second history.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from ledger.errors import Conflict, StoreError
+from node.database import Database, Schema
+from node.durable_file import disk_errors, read_file, replace_file
+
+RECORD_BYTES_MAX = 16 * 1024
+"""Two names of 4 KiB (the longest path of Linux), a size and a hash, with room."""
+_RECORD_KEYS = {"host", "path", "root", "size"}
+_HASH_BYTES = 32
+
+SCHEMA = Schema(
+    part="lease",
+    steps=(
+        ("CREATE TABLE lease (id INTEGER PRIMARY KEY CHECK (id = 1), token INTEGER NOT NULL, "
+         "holder TEXT NOT NULL)",),
+    ),
+)
+
+
+def take_lease(database: Database, holder: str) -> int:
+    """Return a token above all before; from now on every other holder's commits fail.
+
+    ``holder`` is shown to whoever is overtaken: host and process id.
+    """
+    with database.transaction():
+        database.write(
+            "INSERT INTO lease (id, token, holder) VALUES (1, 1, ?) "
+            "ON CONFLICT (id) DO UPDATE SET token = lease.token + 1, holder = excluded.holder", (holder,))
+        row = database.row("SELECT token FROM lease")
+        assert row is not None
+        return int(row[0])
+
+
+def check_lease(database: Database, token: int) -> None:
+    """Raise `Conflict` if another process took the lease; call it inside the committing transaction."""
+    assert database.in_transaction, "outside a transaction the answer may be old when it is used"
+    row = database.row("SELECT token, holder FROM lease")
+    if row is None or row[0] != token:
+        holder = "nobody" if row is None else row[1]
+        raise Conflict(f"{database.path}: {holder} has taken over this database; this process writes nothing "
+                       "any more: stop one of the two")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRecord:
+    """Where the node ran when it last committed to its own log, and the head that it left."""
+
+    host: str
+    path: str
+    size: int
+    root: bytes
+
+
+class Finding(Enum):
+    """Why a database is not provably the one last run on."""
+
+    ABSENT = "absent"
+    MOVED = "moved"
+    BEHIND = "behind"
+    DIFFERENT = "different"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why the node must not sequence, for the program and for a person."""
+
+    finding: Finding
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def instance_path(database_path: Path) -> Path:
+    """Return where the instance record of a database lies."""
+    return database_path.with_suffix(".instance")
+
+
+def write_instance(path: Path, record: InstanceRecord) -> None:
+    """Replace the record at ``path`` in one durable step; raise `StoreError` from the disk."""
+    replace_file(path, _format(record))
+
+
+def read_instance(path: Path) -> InstanceRecord | None:
+    """Return the record at ``path``, None if there is none; raise `StoreError` if it is damaged."""
+    with disk_errors(path):
+        if not path.exists():
+            return None
+    data = read_file(path, bytes_max=RECORD_BYTES_MAX)
+    record = _parse(data)
+    if record is None or _format(record) != data:
+        raise StoreError(f"{path}: not an instance record as this node writes it; do not repair it by hand, "
+                         "treat the database as restored")
+    return record
+
+
+def check_instance(
+    record: InstanceRecord | None,
+    *,
+    host: str,
+    path: str,
+    size: int,
+    root_at: Callable[[int], bytes],
+) -> Refusal | None:
+    """Return None if this database is the one last run on, else why it must not sequence.
+
+    ``size`` is that of the node's own log in the database now, ``root_at(n)`` the root over its first n
+    leaves (asked only for n <= size). An empty log without a record is a new node.
+    """
+    if record is None:
+        return None if size == 0 else Refusal(finding=Finding.ABSENT, text=(
+            f"there is no instance record beside {path}, but its log has {size} entries: it was copied, "
+            "restored or rebuilt, and must not go on in this era"))
+    if (host, path) != (record.host, record.path):
+        return Refusal(finding=Finding.MOVED, text=(
+            f"this database last ran on {record.host} as {record.path}, now it is on {host} as {path}: if "
+            "the other still exists both would sign, so it must not go on in this era"))
+    if size < record.size:
+        return Refusal(finding=Finding.BEHIND, text=(
+            f"the log in {path} has {size} entries, but this node has signed {record.size}: an older copy "
+            "was restored, and must not go on in this era"))
+    if root_at(record.size) != record.root:
+        return Refusal(finding=Finding.DIFFERENT, text=(
+            f"the first {record.size} entries in {path} are not those that this node last signed: another "
+            "log was put in its place, and must not go on in this era"))
+    return None
+
+
+def _format(record: InstanceRecord) -> bytes:
+    value = {"host": record.host, "path": record.path, "root": record.root.hex(), "size": record.size}
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _parse(data: bytes) -> InstanceRecord | None:
+    """The record in ``data``; None for any other form (what JSON lets pass, `_format` compares)."""
+    try:
+        value = json.loads(data)
+        if not isinstance(value, dict) or set(value) != _RECORD_KEYS:
+            return None
+        match value:
+            case {"host": str(host), "path": str(path), "root": str(root), "size": int(size)} if (
+                type(size) is int and size >= 0
+            ):
+                record = InstanceRecord(host=host, path=path, size=size, root=bytes.fromhex(root))
+                return record if len(record.root) == _HASH_BYTES else None
+    except (ValueError, RecursionError):
+        pass
+    return None
