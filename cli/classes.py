@@ -1,0 +1,187 @@
+"""``pledger class``: enrol pupils with notice, and list who stands in the class register."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from cli import output
+from cli.command import command, group, home_option
+from cli.desk import Desk, open_desk
+from cli.failures import CellProblem, ListRefused, Usage
+from cli.import_records import SUBJECT_COLUMN, UNIT_FIELD, Draft, draft_row
+from cli.outbox import Stored
+from cli.output import Table
+from cli.parameters import HEX32, ISO_DATE
+from cli.passphrase import passphrase_option
+from cli.register import Pupil
+from cli.table import Row, read_table
+from cli.table import Table as ListTable
+from cli.told import remark_others, show_told, tell
+from ledger.errors import Malformed
+from ledger.record import SUBJECT_BYTES
+from ledger.statute import Kind
+from node.durable_file import read_file
+
+NOTICE_BYTES_MAX = 16 * 1024 * 1024
+"""A scanned notice of some pages."""
+NAME_COLUMN, CLASS_COLUMN, PROFILE_COLUMN, LEVEL_COLUMN = "name", "class", "profile", "class_level"
+DEFAULT_PROFILE = "school_only"
+"""What holds until a family chooses: nobody outside the child's unit reads."""
+
+
+@command(
+    "enrol",
+    "pledger class enrol roster.csv --notice-file notice.pdf --shown-on 2026-09-01",
+)
+@click.argument("roster", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--notice-hash", type=HEX32, help="SHA-256 of the notice that the families were shown.")
+@click.option("--notice-file", type=click.Path(path_type=Path, dir_okay=False), help="The notice itself.")
+@click.option("--shown-on", type=ISO_DATE, required=True, help="The day on which families were shown it.")
+@click.option("--lang", default="ru", show_default=True, help="Language of the notice.")
+@click.option(
+    "--recipient",
+    "recipients",
+    type=HEX32,
+    multiple=True,
+    help="Staff or recovery key that may open the class register too; may be repeated.",
+)
+@click.option("--offline", is_flag=True, help="Sign and keep; send later with pledger outbox send.")
+@home_option
+@passphrase_option
+def enrol_command(
+    roster: Path,
+    notice_hash: bytes | None,
+    notice_file: Path | None,
+    shown_on: datetime.date,
+    lang: str,
+    recipients: tuple[bytes, ...],
+    offline: bool,
+    home: Path,
+    passphrase_file: Path | None,
+) -> None:
+    """Enrol the pupils of a list, each with the notice that the family was shown.
+
+    ROSTER has the columns local_id, name, stage, class_level, entry_type, date and, if wanted, class and
+    profile. Names go into the encrypted class register and nowhere else. A pupil who is in the register
+    already is left alone.
+    """
+    notice = {"text_hash": _notice_hash(notice_hash, notice_file).hex(), "lang": lang}
+    notice |= {"shown_on": shown_on.isoformat(), "channel": "paper"}
+    with open_desk(home, passphrase_file) as desk:
+        table = _read_roster(roster, desk.statute.kinds["enrolment"])
+        rows = [row for row in table.rows if row.cells.get(SUBJECT_COLUMN) not in desk.register.pupils]
+        desk, entries, drafts = _enrol(desk, table, rows, notice, recipients)
+        delivery = None if offline or not entries else desk.send()
+    if delivery:
+        remark_others(delivery, entries)
+    answer = tell(entries, delivery, drafts)
+    left = len(table.rows) - len(rows)
+    lines = [f"{len(rows)} pupils enrolled in the class register"]
+    lines += [f"{left} stood in it already and were left alone"] if left else []
+    show_told(replace(answer, parts=(*lines, *answer.parts)), enrolled=len(rows), left_alone=left)
+
+
+@command("list", "pledger class list", "pledger class list --json")
+@home_option
+@passphrase_option
+def list_command(home: Path, passphrase_file: Path | None) -> None:
+    """Show the class register: local ids, names, classes."""
+    with open_desk(home, passphrase_file) as desk:
+        register = desk.register
+    columns = ["local_id", "name", "class"]
+    rows = [[one.local_id, one.name, one.class_name] for one in register.pupils.values()]
+    output.show(
+        {
+            "version": register.version,
+            "recipients": [key.hex() for key in register.recipients],
+            "pupils": [dict(zip(columns, row, strict=True)) for row in rows],
+        },
+        Table(columns=columns, rows=rows) if rows else "nobody is enrolled yet: pledger class enrol --help",
+    )
+
+
+def _notice_hash(notice_hash: bytes | None, notice_file: Path | None) -> bytes:
+    if (notice_hash is None) == (notice_file is None):
+        raise Usage(
+            "give either --notice-file FILE or --notice-hash HEX: the families must have been told first"
+        )
+    if notice_file is not None:
+        return hashlib.sha256(read_file(notice_file, bytes_max=NOTICE_BYTES_MAX)).digest()
+    assert notice_hash is not None
+    return notice_hash
+
+
+def _read_roster(path: Path, kind: Kind) -> ListTable:
+    given = [name for name in kind.fields if name not in (UNIT_FIELD, PROFILE_COLUMN)]
+    optional = [CLASS_COLUMN, PROFILE_COLUMN, UNIT_FIELD]
+    return read_table(path, required=[SUBJECT_COLUMN, NAME_COLUMN, *given], optional=optional)
+
+
+def _enrol(
+    desk: Desk, table: ListTable, rows: Sequence[Row], notice: dict[str, str], recipients: Sequence[bytes]
+) -> tuple[Desk, list[Stored], list[Draft]]:
+    """Sign and keep notice and enrolment of new pupils, then write them into the register."""
+    pupils, problems = _pupils(rows, table.file)
+    writer = replace(desk.writer(), pids={one.local_id: one.pid for one in pupils})
+    drafts: list[Draft] = []
+    for row in rows:
+        for kind, cells in (("notice", notice), ("enrolment", _enrolment_cells(row))):
+            part = Row(number=row.number, cells={SUBJECT_COLUMN: row.cells.get(SUBJECT_COLUMN, ""), **cells})
+            draft = draft_row(part, desk.statute.kinds[kind], writer, file=table.file)
+            if isinstance(draft, Draft):
+                drafts.append(replace(draft, label=f"{draft.label} {kind}"))
+            else:
+                problems += draft
+    if problems := [*table.problems, *problems]:
+        raise ListRefused(list(dict.fromkeys(problems)))
+    entries = [_with_pupils(stored, pupils) for stored in desk.sign(drafts)]
+    desk.keep(entries)
+    register = desk.register.adding(pupils).readable_by(recipients)
+    if register != desk.register:
+        desk = replace(desk, register=desk.save_register(register))
+    return desk, entries, drafts
+
+
+def _pupils(rows: Sequence[Row], file: str) -> tuple[list[Pupil], list[CellProblem]]:
+    """New pupils with fresh pseudonyms, and what is wrong with their ids and names."""
+    pupils: dict[str, Pupil] = {}
+    problems = []
+    for row in rows:
+        local_id, name = row.cells.get(SUBJECT_COLUMN, ""), row.cells.get(NAME_COLUMN, "")
+        class_name = row.cells.get(CLASS_COLUMN) or row.cells.get(LEVEL_COLUMN, "-")
+        if local_id in pupils:
+            text = "stands twice in this list: one line for each pupil"
+            problems.append(
+                CellProblem(file=file, row=row.number, column=SUBJECT_COLUMN, value=local_id, text=text)
+            )
+            continue
+        try:
+            pupils[local_id] = Pupil(
+                local_id=local_id, pid=os.urandom(SUBJECT_BYTES), name=name, class_name=class_name
+            )
+        except Malformed as error:
+            problems.append(
+                CellProblem(file=file, row=row.number, column=NAME_COLUMN, value=name, text=str(error))
+            )
+    return list(pupils.values()), problems
+
+
+def _enrolment_cells(row: Row) -> dict[str, str]:
+    without = (SUBJECT_COLUMN, NAME_COLUMN, CLASS_COLUMN)
+    cells = {name: cell for name, cell in row.cells.items() if name not in without}
+    return {PROFILE_COLUMN: DEFAULT_PROFILE} | cells
+
+
+def _with_pupils(stored: Stored, pupils: Sequence[Pupil]) -> Stored:
+    subjects = {record.subject for record in stored.records}
+    return replace(stored, pupils=tuple(one for one in pupils if one.pid in subjects))
+
+
+COMMANDS = [group("class", "The class register: enrol pupils, list them.", enrol_command, list_command)]

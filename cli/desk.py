@@ -1,0 +1,103 @@
+"""A staff member at work: the workspace opened with its key, and what commands do with it.
+
+What is signed goes through `Desk.keep` before `Desk.send` sends anything, so a stop in between loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cli.command import now
+from cli.import_records import Draft, Writer, make_records
+from cli.outbox import Outbox, Stored
+from cli.parameters import day_number
+from cli.passphrase import take_passphrase
+from cli.register import Register, read_register, write_register
+from cli.sending import Author, Delivery, send_waiting, sign_records
+from cli.workspace import Workspace, open_workspace
+from ledger.keys import SigningKey
+from ledger.statute import Statute
+from node.http_client import HttpClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """An open workspace, held alone."""
+
+    workspace: Workspace
+    signer: SigningKey
+    outbox: Outbox
+    register: Register
+    statute: Statute
+
+    @property
+    def trusted(self) -> tuple[bytes, ...]:
+        """Colleagues whose class registers are believed."""
+        return tuple(bytes.fromhex(key) for key in self.workspace.settings.colleagues)
+
+    def writer(self) -> Writer:
+        """What rows leave to be filled in."""
+        return Writer(
+            statute=self.statute,
+            unit=self.workspace.settings.unit,
+            pids=self.register.pids(),
+            today=now().date(),
+        )
+
+    def author(self) -> Author:
+        """Who signs, now."""
+        time = now()
+        return Author(
+            signer=self.signer,
+            ledger_id=self.workspace.ledger_id,
+            agency=self.workspace.settings.agency,
+            day=day_number(time.date()),
+            now_ms=int(time.timestamp() * 1000),
+            random=os.urandom,
+        )
+
+    def sign(self, drafts: Sequence[Draft]) -> list[Stored]:
+        """Return the drafts as signed entries, not yet kept."""
+        records = make_records(drafts, os.urandom)
+        return sign_records(records, [draft.label for draft in drafts], self.author())
+
+    def keep(self, entries: Sequence[Stored]) -> None:
+        """Put signed entries into the outbox, durable on return."""
+        for stored in entries:
+            self.outbox.put(stored)
+
+    def send(self, *, with_refused: bool = False) -> Delivery:
+        """Send everything that waits; without a node it goes on waiting."""
+        target = self.workspace.target()
+        with HttpClient(target.url) as client:
+            return client.run(send_waiting(self.outbox, target, self.author(), with_refused=with_refused))
+
+    def save_register(self, register: Register) -> Register:
+        """Write the class register's next version."""
+        return write_register(self.workspace.register_path, register, self.signer, os.urandom, self.trusted)
+
+
+@contextlib.contextmanager
+def open_desk(home: Path, passphrase_file: Path | None) -> Iterator[Desk]:
+    """Open the workspace with one passphrase, alone; complete the register from the outbox if need be."""
+    workspace = open_workspace(home)
+    statute = workspace.statute()
+    signer = workspace.unlock(take_passphrase(passphrase_file, f"the staff key in {home}"))
+    with workspace.locked():
+        outbox = Outbox(workspace.outbox_path, signer, os.urandom)
+        trusted = [bytes.fromhex(key) for key in workspace.settings.colleagues]
+        register = read_register(workspace.register_path, signer, trusted)
+        desk = Desk(workspace=workspace, signer=signer, outbox=outbox, register=register, statute=statute)
+        yield _completed(desk)
+
+
+def _completed(desk: Desk) -> Desk:
+    """The desk with every pupil whose enrolment was signed: a stop may have come before the register."""
+    signed = [pupil for stored in desk.outbox.entries() for pupil in stored.pupils]
+    if all(pupil.local_id in desk.register.pupils for pupil in signed):
+        return desk
+    return replace(desk, register=desk.save_register(desk.register.adding(signed)))

@@ -1,0 +1,52 @@
+"""What can go wrong in the commands themselves, beside what ``ledger`` and ``node`` refuse.
+
+Each is a `LedgerError`, so one table in ``output`` gives it an exit code and one place prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger.errors import LedgerError, Malformed
+
+
+class Usage(Malformed):
+    """What was typed cannot be done so; the message says what to type instead."""
+
+
+class Undone(LedgerError):
+    """The step that has to come first was not done (no workspace, not connected, nobody enrolled)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellProblem:
+    """One thing wrong with a list: where it stands, what stands there, what would be right.
+
+    ``row`` counts as a spreadsheet does: the headers are row 1. It is None for the file as a whole.
+    """
+
+    file: str
+    row: int | None = None
+    column: str = ""
+    value: str = ""
+    text: str
+
+
+class ListMalformed(Malformed):
+    """A list whose form or columns do not let it be read; ``problems`` has all that is wrong."""
+
+    def __init__(self, problems: Sequence[CellProblem]) -> None:
+        """``problems`` is not empty."""
+        super().__init__(f"{problems[0].file} cannot be read as a list")
+        self.problems = tuple(problems)
+
+
+class ListRefused(LedgerError):
+    """Rows that must not be recorded; ``problems`` has every one of them, and nothing was written."""
+
+    def __init__(self, problems: Sequence[CellProblem]) -> None:
+        """``problems`` is not empty."""
+        count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
+        super().__init__(f"{count} in {problems[0].file}; nothing of it was recorded")
+        self.problems = tuple(problems)

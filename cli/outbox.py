@@ -1,0 +1,224 @@
+"""The outbox: every signed entry lies here, durable, before it is sent, and stays with its receipt.
+
+One file an entry, ``<entry id>.sealed``, locked under a key that follows from the staff key: a stolen disk
+shows neither marks nor pupils. States::
+
+    waiting    signed, not (or not provably) taken by the node yet; sending it twice is harmless
+    accepted   the node's receipt is here, and was checked
+    refused    the node refused it, ``reason`` says why; nothing of it was written
+
+A new file appears whole or not at all, and replaces an older content in one step, so a process killed at any
+moment loses nothing. Pupils of an enrolment stand in its file too: if the class register was not written any
+more, it is completed from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from cli.failures import Usage
+from cli.register import Pupil
+from ledger import codec, keys
+from ledger.entry import Entry, PrivateBodies, check_parts, parse_header
+from ledger.errors import Malformed, StoreError, Unproven
+from ledger.keys import SigningKey
+from ledger.record import Record, parse_record
+from node.durable_file import create_file, disk_errors, read_file, replace_file, sync_folder
+from node.submission import Submission
+
+FORMAT = 1
+FILE_BYTES_MAX = 32 * 1024 * 1024
+"""A submission of 12 MiB, its labels, and room."""
+PREFIX_MIN = 6
+"""Hex digits by which a record or entry may be named: typed by hand, and told apart among thousands."""
+SUFFIX = ".sealed"
+_DOMAIN = b"pledger/outbox/v1\x00"
+
+State: TypeAlias = Literal["waiting", "accepted", "refused"]
+RandomBytes = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A signed entry as the outbox keeps it."""
+
+    submission: Submission
+    created_ms: int
+    labels: tuple[str, ...] = ()
+    """Where each private record comes from, in the order of ``submission.private.records``."""
+    pupils: tuple[Pupil, ...] = ()
+    state: State = "waiting"
+    receipt: bytes | None = None
+    reason: str = ""
+
+    @property
+    def entry_id(self) -> bytes:
+        """The entry's name."""
+        return self.submission.entry.header.entry_id
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The entry's private records, padding left out."""
+        return self.submission.private.records if self.submission.private else ()
+
+    def label_of(self, record_hash: bytes) -> str:
+        """Return where a record of this entry comes from."""
+        for record, label in zip(self.records, self.labels, strict=False):
+            if record.hash == record_hash:
+                return label
+        return ""
+
+
+class Outbox:
+    """The entries in one folder, locked under one staff key."""
+
+    def __init__(self, folder: Path, signer: SigningKey, random: RandomBytes) -> None:
+        """The folder is made when the first entry comes."""
+        self._folder = folder
+        self._key = hashlib.sha256(_DOMAIN + signer.seed).digest()
+        self._random = random
+
+    def put(self, stored: Stored) -> None:
+        """Keep a new entry, durable on return; raise `Conflict` if it is here already."""
+        with disk_errors(self._folder):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(self._folder.parent)
+        create_file(self._path(stored.entry_id), self._locked(stored))
+
+    def update(self, stored: Stored) -> Stored:
+        """Keep another state of an entry, durable on return; return it."""
+        replace_file(self._path(stored.entry_id), self._locked(stored))
+        return stored
+
+    def replace(self, old: Stored, new: Stored) -> None:
+        """Put ``new`` in the place of ``old``, of which nothing is to be sent any more."""
+        self.put(new)
+        self.drop(old)
+
+    def drop(self, stored: Stored) -> None:
+        """Forget an entry of which everything is recorded already, or stands in another."""
+        path = self._path(stored.entry_id)
+        with disk_errors(path):
+            path.unlink(missing_ok=True)
+            sync_folder(self._folder)
+
+    def entries(self) -> list[Stored]:
+        """Return everything in the outbox, oldest first."""
+        return sorted(self._read_all(), key=lambda one: (one.created_ms, one.entry_id))
+
+    def waiting(self, *, with_refused: bool = False) -> list[Stored]:
+        """Return what is to be sent, oldest first."""
+        wanted = {"waiting", "refused"} if with_refused else {"waiting"}
+        return [one for one in self.entries() if one.state in wanted]
+
+    def find(self, prefix: str) -> tuple[Stored, Record | None]:
+        """Return the entry whose id, or one of whose records, starts with these hex digits."""
+        if len(prefix) < PREFIX_MIN or set(prefix) - set("0123456789abcdef"):
+            raise Usage(f"{prefix!r} must be the first {PREFIX_MIN} or more hex digits of a record or entry")
+        found: list[tuple[Stored, Record | None]] = []
+        for stored in self.entries():
+            if stored.entry_id.hex().startswith(prefix):
+                found.append((stored, None))
+            found += [(stored, one) for one in stored.records if one.hash.hex().startswith(prefix)]
+        if len(found) != 1:
+            what = "more than one record or entry" if found else "no record or entry"
+            raise Usage(f"{what} in the outbox starts with {prefix}: see pledger outbox list")
+        return found[0]
+
+    def _read_all(self) -> Iterator[Stored]:
+        if not self._folder.is_dir():
+            return
+        for path in sorted(self._folder.glob(f"[0-9a-f]*{SUFFIX}")):
+            data = read_file(path, bytes_max=FILE_BYTES_MAX)
+            if not data:  # the name was taken, and the process killed before the entry was there
+                continue
+            yield self._read(path, data)
+
+    def _read(self, path: Path, data: bytes) -> Stored:
+        try:
+            stored = _parse(codec.decode(keys.unlock(self._key, data), bytes_max=FILE_BYTES_MAX))
+        except Unproven:
+            raise Unproven(f"{path}: damaged, changed, or made by another staff key") from None
+        except Malformed as error:
+            raise StoreError(f"{path}: made by another version of pledger? {error}") from None
+        if path.name != f"{stored.entry_id.hex()}{SUFFIX}":
+            raise Unproven(f"{path}: holds another entry than its name says")
+        return stored
+
+    def _path(self, entry_id: bytes) -> Path:
+        return self._folder / f"{entry_id.hex()}{SUFFIX}"
+
+    def _locked(self, stored: Stored) -> bytes:
+        return keys.lock(self._key, codec.encode(_value(stored)), self._random(keys.NONCE_BYTES))
+
+
+def accepted(stored: Stored, receipt: bytes) -> Stored:
+    """Return the entry with its receipt."""
+    return replace(stored, state="accepted", receipt=receipt, reason="")
+
+
+def refused(stored: Stored, reason: str) -> Stored:
+    """Return the entry with what the node said against it."""
+    return replace(stored, state="refused", reason=reason)
+
+
+def _value(stored: Stored) -> list[object]:
+    submission, private = stored.submission, stored.submission.private
+    return [
+        FORMAT,
+        stored.created_ms,
+        stored.state,
+        stored.receipt,
+        stored.reason,
+        [submission.entry.header.raw, submission.entry.signature, list(submission.entry.bodies)],
+        private and [private.padding_seed, [[one.owner_part, one.shown_part] for one in private.records]],
+        list(submission.scopes),
+        list(stored.labels),
+        [[one.local_id, one.pid, one.name, one.class_name] for one in stored.pupils],
+    ]
+
+
+def _parse(value: object) -> Stored:
+    match value:
+        case [
+            1,
+            int(created_ms),
+            ("waiting" | "accepted" | "refused") as state,
+            bytes() | None as receipt,
+            str(reason),
+            [bytes(header), bytes(signature), list(bodies)],
+            list() | None as private,
+            list(scopes),
+            list(labels),
+            list(pupils),
+        ]:
+            pass
+        case _:
+            raise Malformed("not an entry of an outbox")
+    check_parts(signature)
+    entry = Entry(header=parse_header(header), signature=signature, bodies=tuple(bodies))
+    submission = Submission(entry=entry, private=_parse_private(private), scopes=tuple(scopes))
+    return Stored(
+        submission=submission,
+        created_ms=created_ms,
+        labels=tuple(labels),
+        pupils=tuple(Pupil(local_id=one[0], pid=one[1], name=one[2], class_name=one[3]) for one in pupils),
+        state=state,
+        receipt=receipt,
+        reason=reason,
+    )
+
+
+def _parse_private(value: list[object] | None) -> PrivateBodies | None:
+    match value:
+        case None:
+            return None
+        case [bytes(seed), list(records)]:
+            return PrivateBodies(
+                padding_seed=seed, records=tuple(parse_record(owner, shown) for owner, shown in records)
+            )
+    raise Malformed("not the bodies of an entry")

@@ -1,0 +1,255 @@
+"""The one module that prints. Its rules:
+
+1. Standard output carries the answer and nothing else: text and tables, or with ``--json`` exactly one JSON
+   object (ASCII, so no terminal or pipe can break it), also where the command fails.
+2. Everything else goes to standard error: errors, remarks, progress, the passphrase prompt.
+3. An error says what is wrong, where, and what to do. No traceback reaches a person.
+4. Nothing that came from outside drives the terminal: control characters and marks that turn the direction of
+   writing are replaced, markup is never interpreted. A list or a node's answer could otherwise rewrite what
+   was printed before it.
+5. Progress is shown for what takes over a second, and never where standard error is no terminal.
+
+The table `_FAILURES` gives every class of error its exit code: 0 done or verified, 1 failed, 2 usage,
+3 incomplete, 4 refused by a rule, 5 cannot reach (a node or the disk), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TextIO
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from cli.failures import CellProblem, ListMalformed, ListRefused, Undone, Usage
+from ledger.errors import Conflict, LedgerError, Malformed, Refused, StoreError, Undecided, Unproven
+from ledger.log_verifier import Progress as Steps
+from node.protocol import Obstacle, ProblemAnswer, Unreachable
+
+DONE, FAILED, USAGE, INCOMPLETE, REFUSED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+PIPE_WIDTH = 1000
+"""Columns where there is no terminal: a script must get whole lines, not cells cut at 80 characters."""
+
+STATUS_RETRY = frozenset({404, 408, 425, 429})
+"""Answers below 500 that say nothing about what was asked: no such route (no node, or a proxy's page), slow,
+busy. Everything else from 400 to 499 is a refusal."""
+
+_JSON_WANTED = "pledger.json"
+
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters but tab and line end, marks of direction, separators, lone surrogates."""
+
+_FAILURES: tuple[tuple[type[BaseException], int, str], ...] = (
+    (
+        Unreachable,
+        UNREACHABLE,
+        "check that the node runs and its address is right, then type the command again; nothing signed is "
+        "lost (pledger outbox list)",
+    ),
+    (StoreError, UNREACHABLE, ""),
+    (ListMalformed, USAGE, "mend the file as the lines above say, then type the command again"),
+    (ListRefused, REFUSED, "mend what the lines above name, then type the command again"),
+    (Undone, USAGE, ""),
+    (Usage, USAGE, ""),
+    (Refused, REFUSED, "nothing was written; mend what the rule names, then type the command again"),
+    (Conflict, REFUSED, ""),
+    (
+        Unproven,
+        FAILED,
+        "do not rely on these bytes: they are damaged, false, or another's; get them again from where they "
+        "came, and tell the agency if that does not help",
+    ),
+    (Undecided, INCOMPLETE, "get what is missing and ask again"),
+    (Malformed, USAGE, ""),
+    (LedgerError, FAILED, ""),
+    (OSError, UNREACHABLE, "check the path, the disk and the permissions"),
+)
+"""Class of error (the first that fits), exit code, and what to do where the message does not say it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows under column names, as `show` prints them."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str = ""
+
+
+def prepare() -> None:
+    """Make the streams take any text: a terminal without Cyrillic shows escapes instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def want_json(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Remember ``--json`` for this run (the callback of the option)."""
+    context.meta[_JSON_WANTED] = wanted or context.meta.get(_JSON_WANTED, False)
+
+
+def is_json_wanted() -> bool:
+    """Whether this run was asked for one JSON object."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_JSON_WANTED))
+
+
+def show(value: Mapping[str, Any], *parts: str | Table) -> None:
+    """Print a command's answer, once: ``value`` with ``--json``, otherwise the lines and tables."""
+    if is_json_wanted():
+        _print_json(value)
+        return
+    console = _console(sys.stdout)
+    for part in parts:
+        _print_part(console, part)
+
+
+def remark(text: str) -> None:
+    """Print a line on standard error that is no part of the answer."""
+    _console(sys.stderr).print(Text(plain(text)), soft_wrap=True)
+
+
+def finish(code: int) -> None:
+    """End the command with this exit code, after its answer."""
+    click.get_current_context().exit(code)
+
+
+def ask_passphrase(text: str, *, is_new: bool) -> str:
+    """Return the passphrase typed on the terminal (twice, if it is a new one)."""
+    answer: str = click.prompt(text, hide_input=True, confirmation_prompt=is_new, err=True)
+    return answer
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Steps]:
+    """Yield a function (label, done, total) that shows how far the work is."""
+    console = _console(sys.stderr)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def step(label: str, done: int, total: int) -> None:
+            if label not in tasks:
+                tasks[label] = bars.add_task(plain(label), total=total)
+            bars.update(tasks[label], completed=done, total=total)
+
+        yield step
+
+
+def fail(error: BaseException, *, as_json: bool) -> int:
+    """Print an error and return its exit code."""
+    code, advice = judge_error(error)
+    text = _text_of(error)
+    problems = _problems_of(error)
+    if as_json:
+        _print_json(
+            {"error": type(error).__name__, "text": text, "do": advice, "exit_code": code}
+            | ({"problems": problems} if problems else {})
+        )
+    console = _console(sys.stderr)
+    if problems:
+        _print_part(console, _problem_table(problems))
+    console.print(Text(f"error: {plain(text)}", style="bold red"), soft_wrap=True)
+    if advice:
+        console.print(Text(f"   do: {plain(advice)}"), soft_wrap=True)
+    return code
+
+
+def judge_error(error: BaseException) -> tuple[int, str]:
+    """Return the exit code of an error, and what to do about it ("" where the message says it)."""
+    if isinstance(error, ProblemAnswer):
+        if is_refusal(error.problem.status):
+            return REFUSED, "nothing was written; mend what is named, then type the command again"
+        return UNREACHABLE, "the node answered, but cannot do it now: check its address, and try again later"
+    for kind, code, advice in _FAILURES:
+        if isinstance(error, kind):
+            return code, advice
+    return FAILED, ""
+
+
+def is_refusal(status: int) -> bool:
+    """Whether an HTTP status says that the node judged what was sent, and refused it."""
+    return 400 <= status < 500 and status not in STATUS_RETRY
+
+
+def plain(text: object) -> str:
+    """Return ``text`` with all that could drive a terminal replaced."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def cell_problem(problem: CellProblem) -> dict[str, Any]:
+    """Return a problem of a list as JSON carries it."""
+    return asdict(problem)
+
+
+def obstacle(one: Obstacle) -> dict[str, Any]:
+    """Return what stands in the way at a node as JSON carries it."""
+    record, standing = one.record, one.standing
+    return {
+        "code": one.code,
+        "text": one.detail,
+        "record": record.hex() if record else None,
+        "standing": standing.hex() if standing else None,
+    }
+
+
+def _text_of(error: BaseException) -> str:
+    if isinstance(error, ProblemAnswer):
+        return f"the node refused: {error.problem.code}: {error.problem.detail}"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    return str(error) or type(error).__name__
+
+
+def _problems_of(error: BaseException) -> list[dict[str, Any]]:
+    if isinstance(error, ListMalformed | ListRefused):
+        return [cell_problem(one) for one in error.problems]
+    if isinstance(error, ProblemAnswer):
+        return [obstacle(one) for one in error.problem.obstacles]
+    return []
+
+
+def _problem_table(problems: Sequence[Mapping[str, Any]]) -> Table:
+    columns = [name for name in problems[0] if any(one[name] not in (None, "") for one in problems)]
+    rows = [["" if one[name] is None else one[name] for name in columns] for one in problems]
+    return Table(columns=columns, rows=rows)
+
+
+def _console(stream: TextIO) -> Console:
+    """A console on a stream of this moment (tests and pagers swap them)."""
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+
+
+def _print_part(console: Console, part: str | Table) -> None:
+    if isinstance(part, str):
+        console.print(Text(plain(part)), soft_wrap=True)
+        return
+    table = RichTable(title=part.title or None, title_justify="left", box=None, pad_edge=False)
+    for name in part.columns:
+        table.add_column(Text(plain(name)), overflow="fold")
+    for row in part.rows:
+        table.add_row(*(Text(plain(cell).replace("\n", "⏎")) for cell in row))
+    console.print(table)
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()

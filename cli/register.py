@@ -1,0 +1,186 @@
+"""The class register: which pupil a local id and a pseudonym belong to. Names are here and nowhere else.
+
+::
+
+    [signed, signature]
+    signed = [1, version, writer key, [[recipient key, sealed content key]...], locked content]
+
+The content is locked under a random key, which is sealed to the staff key of each recipient: colleagues of
+the unit, and recovery holders. Anybody could seal a register to public keys, and so give a child's marks to
+another child; so the writer signs it, and a reader believes only its own key
+and colleagues that it named. The version grows with each writing. On disk it is never in the clear.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ledger import codec, keys
+from ledger.errors import Conflict, Malformed, Unproven
+from ledger.keys import SigningKey
+from ledger.record import SUBJECT_BYTES
+from node.durable_file import read_file, replace_file
+
+FORMAT = 1
+FILE_BYTES_MAX = 16 * 1024 * 1024
+"""100,000 pupils take 8 MB."""
+PUPILS_MAX = 100_000
+RECIPIENTS_MAX = 64
+"""A unit's staff and its recovery holders."""
+TEXT_MAX = 120
+"""Characters of a name; ids and classes are shorter."""
+_DOMAIN = b"pledger/register/v1\x00"
+_TEXT = re.compile(rf"[^\x00-\x1f\x7f]{{1,{TEXT_MAX}}}")
+
+RandomBytes = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pupil:
+    """One line: the school's id of the child, the pseudonym in the ledger, name and class."""
+
+    local_id: str
+    pid: bytes
+    name: str
+    class_name: str
+
+    def __post_init__(self) -> None:
+        for what, text in (("local id", self.local_id), ("name", self.name), ("class", self.class_name)):
+            if not _TEXT.fullmatch(text):
+                raise Malformed(f"{what} {text[:40]!r} must be one line of 1 to {TEXT_MAX} characters")
+        if len(self.pid) != SUBJECT_BYTES:
+            raise Malformed(f"a pseudonym has {SUBJECT_BYTES} bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    """A register in memory; version 0 is one that was never written."""
+
+    version: int = 0
+    pupils: Mapping[str, Pupil]
+    """By local id, in the order in which they were enrolled."""
+    recipients: tuple[bytes, ...]
+    """Staff and recovery keys (Ed25519) that can open it."""
+
+    def pids(self) -> dict[str, bytes]:
+        """Local id to pseudonym."""
+        return {local_id: pupil.pid for local_id, pupil in self.pupils.items()}
+
+    def with_pupil(self, pid: bytes) -> Pupil | None:
+        """Return the pupil of a pseudonym, if known here."""
+        return next((pupil for pupil in self.pupils.values() if pupil.pid == pid), None)
+
+    def adding(self, pupils: Iterable[Pupil]) -> Register:
+        """Return the register with further pupils; those whose local id is known already are left alone."""
+        return replace(self, pupils={pupil.local_id: pupil for pupil in pupils} | dict(self.pupils))
+
+    def readable_by(self, recipients: Iterable[bytes]) -> Register:
+        """Return the register with further recipients."""
+        return replace(self, recipients=tuple(dict.fromkeys((*self.recipients, *recipients))))
+
+
+def empty_register(own_key: bytes) -> Register:
+    """Return a register that only ``own_key`` can open."""
+    return Register(pupils={}, recipients=(own_key,))
+
+
+def seal_register(register: Register, writer: SigningKey, random: RandomBytes) -> bytes:
+    """Return the bytes of a register as this writer's next version."""
+    if writer.public_key not in register.recipients:
+        raise Malformed("whoever writes a register must be able to read it")
+    if len(register.recipients) > RECIPIENTS_MAX or len(register.pupils) > PUPILS_MAX:
+        raise Malformed(f"a register has at most {RECIPIENTS_MAX} readers and {PUPILS_MAX} pupils")
+    content_key = random(keys.KEY_BYTES)
+    sealed = [
+        [key, keys.seal(keys.sealing_key_of(key), content_key, random(keys.SEED_BYTES))]
+        for key in register.recipients
+    ]
+    lines = [[one.local_id, one.pid, one.name, one.class_name] for one in register.pupils.values()]
+    locked = keys.lock(content_key, codec.encode(lines), random(keys.NONCE_BYTES))
+    signed = codec.encode([FORMAT, register.version + 1, writer.public_key, sealed, locked])
+    return codec.encode([signed, writer.sign(_DOMAIN + signed)])
+
+
+def open_register(data: bytes, reader: SigningKey, trusted: Iterable[bytes] = ()) -> Register:
+    """Return the register in ``data``, written by the reader or a ``trusted`` key.
+
+    Raises `Malformed` for other bytes, `Unproven` if it was changed, is not sealed to the reader, or was
+    written by somebody else.
+    """
+    match codec.decode(data, bytes_max=FILE_BYTES_MAX):
+        case [bytes(signed), bytes(signature)]:
+            pass
+        case _:
+            raise Malformed("not a class register")
+    match codec.decode(signed, bytes_max=FILE_BYTES_MAX):
+        case [int(form), int(version), bytes(writer), list(sealed), bytes(locked)] if form == FORMAT:
+            pass
+        case _:
+            raise Malformed("not a class register, or one of a newer pledger")
+    keys.check_signature(writer, _DOMAIN + signed, signature)
+    if writer not in {reader.public_key, *trusted}:
+        raise Unproven(
+            f"the class register was written by key {writer.hex()}, which is not yours and no colleague's "
+            "named in staff.toml: whoever wrote it could give one child's records to another"
+        )
+    recipients = _recipients(sealed)
+    if reader.public_key not in recipients:
+        raise Unproven("the class register is not readable by your key: ask a colleague to write it for you")
+    content_key = keys.open_sealed(keys.sealing_seed_of(reader), recipients[reader.public_key])
+    content = codec.decode(keys.unlock(content_key, locked), bytes_max=FILE_BYTES_MAX)
+    return Register(version=version, pupils=_pupils(content), recipients=tuple(recipients))
+
+
+def read_register(path: Path, reader: SigningKey, trusted: Iterable[bytes] = ()) -> Register:
+    """Return the register in a file, or an empty one where there is none yet."""
+    if not path.exists():
+        return empty_register(reader.public_key)
+    try:
+        return open_register(read_file(path, bytes_max=FILE_BYTES_MAX), reader, trusted)
+    except (Malformed, Unproven) as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
+def write_register(
+    path: Path, register: Register, writer: SigningKey, random: RandomBytes, trusted: Iterable[bytes] = ()
+) -> Register:
+    """Replace the file by the register's next version, durable on return; return that version.
+
+    Raise `Conflict` if the file is no longer the version that ``register`` came from.
+    """
+    on_disk = read_register(path, writer, trusted)
+    if on_disk.version != register.version:
+        raise Conflict(f"{path}: version {on_disk.version} was written meanwhile; type the command again")
+    replace_file(path, seal_register(register, writer, random))
+    return replace(register, version=register.version + 1)
+
+
+def _recipients(sealed: Sequence[object]) -> dict[bytes, bytes]:
+    recipients: dict[bytes, bytes] = {}
+    for one in sealed[: RECIPIENTS_MAX + 1]:
+        match one:
+            case [bytes(key), bytes(box)] if len(key) == keys.KEY_BYTES:
+                recipients[key] = box
+            case _:
+                raise Malformed("a register's readers are [key, sealed content key]")
+    if len(recipients) != len(sealed):
+        raise Malformed(f"a register has at most {RECIPIENTS_MAX} readers, each once")
+    return recipients
+
+
+def _pupils(content: object) -> dict[str, Pupil]:
+    if not isinstance(content, list) or len(content) > PUPILS_MAX:
+        raise Malformed(f"a register has at most {PUPILS_MAX} pupils")
+    pupils: dict[str, Pupil] = {}
+    for one in content:
+        match one:
+            case [str(local_id), bytes(pid), str(name), str(class_name)]:
+                pupils[local_id] = Pupil(local_id=local_id, pid=pid, name=name, class_name=class_name)
+            case _:
+                raise Malformed("a register's lines are [local id, pseudonym, name, class]")
+    if len(pupils) != len(content) or len({pupil.pid for pupil in pupils.values()}) != len(content):
+        raise Malformed("a register names each local id and each pseudonym once")
+    return pupils

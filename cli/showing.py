@@ -1,0 +1,204 @@
+"""``pledger show``, ``log``, ``prove``: a record with its receipt, a log as a table, a proof to hand out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import output
+from cli.command import command, home_option
+from cli.desk import Desk, open_desk
+from cli.failures import Undone, Usage
+from cli.outbox import Stored
+from cli.output import Table
+from cli.parameters import HEX32, hour_text
+from cli.passphrase import passphrase_option
+from cli.public_log import Target, ask_agency, read_checked_rosters, read_log
+from cli.workspace import open_workspace
+from ledger.chain import Judged
+from ledger.note import NoteVerifier
+from ledger.presentation import make_presentation
+from ledger.proof import TlogProof
+from ledger.record import Record
+from node.durable_file import create_file
+from node.http_client import HttpClient
+from node.session import check_receipt
+from node.sources import HttpSource
+
+LAST_DEFAULT, LAST_MAX = 30, 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Receipt:
+    """A receipt that was checked, and where it says the entry stands."""
+
+    proof: TlogProof
+    hour: int
+    origin: str
+    size: int
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """As JSON carries it."""
+        place = {"origin": self.origin, "index": self.proof.index, "received": hour_text(self.hour)}
+        return place | {"checkpoint_size": self.size}
+
+    @property
+    def line(self) -> str:
+        """As people read it."""
+        return (
+            f"receipt   holds: index {self.proof.index} of {self.origin}, received {hour_text(self.hour)}, "
+            f"proven under a signed checkpoint of {self.size} entries"
+        )
+
+
+@command("show", "pledger show RECORD", "pledger show RECORD --json")
+@click.argument("name", metavar="RECORD|ENTRY")
+@home_option
+@passphrase_option
+def show_command(name: str, home: Path, passphrase_file: Path | None) -> None:
+    """Show a record or entry signed here, and check its receipt.
+
+    RECORD or ENTRY are the first six or more hex digits that other commands print.
+    """
+    with open_desk(home, passphrase_file) as desk:
+        stored, record = desk.outbox.find(name.lower())
+        receipt = None if stored.receipt is None else _checked(stored, desk.workspace.target().log)
+        records = [_record_value(desk, stored, one) for one in ([record] if record else stored.records)]
+    value = {"entry_id": stored.entry_id.hex(), "state": stored.state, "reason": stored.reason or None}
+    lines = [line for one in records for line in _record_lines(one)]
+    output.show(
+        {**value, "receipt": receipt.value if receipt else None, "records": records},
+        f"entry     {stored.entry_id.hex()}, {stored.state} {stored.reason}".rstrip(),
+        receipt.line if receipt else "receipt   none yet: pledger outbox send",
+        *lines,
+    )
+
+
+@command("prove", "pledger prove RECORD -o anna.tlog-proof")
+@click.argument("name", metavar="RECORD")
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="File to write; it is never overwritten.",
+)
+@home_option
+@passphrase_option
+def prove_command(name: str, path: Path, home: Path, passphrase_file: Path | None) -> None:
+    """Write what an outsider is given of one record: its shown part, path and receipt.
+
+    Neither name nor pseudonym is in it. Whoever gets it checks it with pledger verify.
+    """
+    with open_desk(home, passphrase_file) as desk:
+        stored, record = desk.outbox.find(name.lower())
+        if record is None:
+            raise Usage(f"{name} is an entry; name one of its records (pledger show {name})")
+        if stored.receipt is None or stored.submission.private is None:
+            raise Undone(f"record {name} has no receipt yet ({stored.state}): pledger outbox send")
+        receipt = _checked(stored, desk.workspace.target().log)
+    data = make_presentation(receipt.proof, record, stored.submission.private.hashes())
+    create_file(path, data)
+    ledger_id = desk.workspace.settings.ledger_id
+    output.show(
+        {"file": str(path), "record": record.hash.hex(), "ledger_id": ledger_id, **receipt.value},
+        f"{path}: {record.kind}, record {record.hash.hex()}",
+        f"To check it, type: pledger verify {path} --ledger {ledger_id}",
+    )
+
+
+@command("log", "pledger log", "pledger log --agency sport --last 100")
+@click.option("--agency", metavar="ID", help="Another agency, whose log the node mirrors.")
+@click.option(
+    "--last",
+    type=click.IntRange(1, LAST_MAX),
+    default=LAST_DEFAULT,
+    show_default=True,
+    help="How many entries to show.",
+)
+@click.option("--node", "url", metavar="URL", help="A node, if not that of the workspace.")
+@click.option("--ledger", "ledger_id", type=HEX32, help="The ledger id, with --node and no workspace.")
+@home_option
+def log_command(agency: str | None, last: int, url: str | None, ledger_id: bytes | None, home: Path) -> None:
+    """Show an agency's log as a table. The whole log is checked while it is read."""
+    rows: deque[dict[str, Any]] = deque(maxlen=last)
+    with _node(url, ledger_id, home) as (client, ledger), output.progress() as progress:
+        source = HttpSource(client)
+        rosters = read_checked_rosters(source, ledger)
+        agency = agency or ask_agency(client)
+        state = read_log(source, ledger, rosters, agency, lambda one: rows.append(_leaf_row(one)), progress)
+    columns = ["index", "received", "office", "author", "what", "problem"]
+    value = {"origin": str(state.origin), "size": state.size, "root": state.tree.root().hex()}
+    title = f"{state.origin}: {state.size} entries, the last {len(rows)}"
+    lines = [[_cell(row, name) for name in columns] for row in rows]
+    output.show({**value, "entries": list(rows)}, Table(columns=columns, rows=lines, title=title))
+
+
+def _cell(row: dict[str, Any], name: str) -> object:
+    value = "" if row[name] is None else row[name]
+    return value[:16] if name == "author" else value
+
+
+@contextlib.contextmanager
+def _node(url: str | None, ledger_id: bytes | None, home: Path) -> Iterator[tuple[HttpClient, bytes]]:
+    """A connection and the ledger id: as given, else the workspace's."""
+    if url is None or ledger_id is None:
+        target: Target = open_workspace(home).target()
+        url, ledger_id = url or target.url, ledger_id or target.ledger_id
+    with HttpClient(url) as client:
+        yield client, ledger_id
+
+
+def _checked(stored: Stored, log: NoteVerifier) -> _Receipt:
+    assert stored.receipt is not None
+    proof, leaf, checkpoint = check_receipt(stored.receipt, stored.entry_id, log)
+    return _Receipt(proof=proof, hour=leaf.received_hour, origin=checkpoint.origin, size=checkpoint.size)
+
+
+def _record_value(desk: Desk, stored: Stored, record: Record) -> dict[str, Any]:
+    pupil = desk.register.with_pupil(record.subject)
+    return {
+        "record": record.hash.hex(),
+        "kind": record.kind,
+        "period": record.period,
+        "fields": record.fields,
+        "pupil": pupil.local_id if pupil else None,
+        "from": stored.label_of(record.hash),
+    }
+
+
+def _record_lines(value: dict[str, Any]) -> list[str]:
+    fields = ", ".join(f"{name}={one}" for name, one in value["fields"].items())
+    return [
+        f"record    {value['record']}",
+        f"  kind    {value['kind']}, {value['period']}, pupil {value['pupil'] or 'not in the register'}",
+        f"  fields  {fields}",
+    ]
+
+
+def _leaf_row(one: Judged) -> dict[str, Any]:
+    """A leaf as a row: who, when, and what of it is public."""
+    if one.leaf is None:
+        text = str(one.violations[0])
+        return dict.fromkeys(("received", "office", "author", "what")) | {"index": one.index, "problem": text}
+    header = one.leaf.header
+    public = ", ".join(record.kind for record in one.governance)
+    return {
+        "index": one.index,
+        "received": hour_text(one.leaf.received_hour),
+        "office": one.author.office if one.author else None,
+        "author": header.author.hex(),
+        "what": public if header.is_public else f"{header.records_count} private",
+        "problem": str(one.violations[0]) if one.violations else None,
+    }
+
+
+COMMANDS = [show_command, log_command, prove_command]

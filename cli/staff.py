@@ -1,0 +1,302 @@
+"""``pledger staff``: a staff member's key and workspace; the registrar's grants and revocations."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import output
+from cli.command import Decorated, command, group, home_option, now
+from cli.failures import Usage
+from cli.output import Table
+from cli.parameters import HEX32, ISO_DATE, LOG_PLACE, day_number, day_of
+from cli.passphrase import passphrase_option, take_passphrase
+from cli.public_log import Target, ask_agency, read_checked_rosters, read_log, target_of
+from cli.registrar import AgencyDirectory, open_agency, scope_for, sign_governance, submit_governance
+from cli.sending import Author, Delivery
+from cli.told import remark_others
+from cli.workspace import (
+    Settings,
+    Workspace,
+    check_no_workspace,
+    connect_workspace,
+    make_workspace,
+    open_workspace,
+)
+from ledger.authority import Authority
+from ledger.chain import Judged
+from ledger.governance import Grant, Revoke, make_scope, scope_commitment
+from ledger.names import Place
+from ledger.tree import Source
+from node.http_client import HttpClient
+from node.protocol import ProblemAnswer
+from node.sources import HttpSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Node:
+    """A node whose roster and log were checked from the ledger id on."""
+
+    source: Source
+    target: Target
+    versions: int
+
+
+@command(
+    "key",
+    "pledger staff key --node http://127.0.0.1:8101 --ledger LEDGER-ID --unit school-12",
+    "pledger staff key --agency district --ledger LEDGER-ID --unit school-12   (without a network)",
+)
+@click.option("--node", "url", metavar="URL", help="The agency's node; its roster and keys are checked.")
+@click.option("--agency", metavar="ID", help="Instead of --node, when there is no network: connect later.")
+@click.option("--ledger", "ledger_id", type=HEX32, required=True, help="The ledger id.")
+@click.option("--unit", metavar="ORG", required=True, help="Code of your school, or * for the whole agency.")
+@home_option
+@passphrase_option
+def key_command(
+    url: str | None, agency: str | None, ledger_id: bytes, unit: str, home: Path, passphrase_file: Path | None
+) -> None:
+    """Make a staff key and workspace.
+
+    The secret key stays in the workspace under your passphrase; give the public key that is printed to the
+    registrar, who grants it a role.
+    """
+    if (url is None) == (agency is None):
+        raise Usage("give either --node URL or, without a network, --agency ID")
+    check_no_workspace(home)
+    if url is None:
+        settings = Settings(ledger_id=ledger_id.hex(), agency=str(agency), unit=unit)
+        workspace = _made(home, settings, passphrase_file)
+    else:
+        with _checked_node(url, ledger_id) as node:
+            settings = Settings(ledger_id=ledger_id.hex(), agency=node.target.agency, unit=unit)
+            workspace = _made(home, settings, passphrase_file)
+            workspace = connect_workspace(workspace, node.source, node.target, node.versions)
+    _show_workspace(workspace)
+
+
+@command("connect", "pledger staff connect --node http://127.0.0.1:8101")
+@click.option("--node", "url", metavar="URL", required=True, help="The agency's node.")
+@home_option
+def connect_command(url: str, home: Path) -> None:
+    """Connect the workspace to the agency's node, or take over its new keys and roster."""
+    workspace = open_workspace(home)
+    with workspace.locked(), _checked_node(url, workspace.ledger_id) as node:
+        workspace = connect_workspace(workspace, node.source, node.target, node.versions)
+    _show_workspace(workspace)
+
+
+def agency_options(function: Decorated) -> Decorated:
+    """Add ``--agency-dir`` and ``--node``: the registrar's side."""
+    directory = click.Path(path_type=Path, file_okay=False, exists=True)
+    for option in (
+        click.option("--node", "url", metavar="URL", help="The node, if not at the address in node.toml."),
+        click.option("--agency-dir", type=directory, required=True, help="The agency directory."),
+    ):
+        function = option(function)
+    return function
+
+
+@command(
+    "grant",
+    "pledger staff grant KEY --role clerk --unit school-12 --kinds all --from 2026-09-01 --until 2027-08-31 "
+    "--agency-dir district",
+)
+@click.argument("key", type=HEX32)
+@click.option("--role", required=True, help="A role of the statutory list, such as clerk.")
+@click.option("--unit", required=True, help="Code of the school, or * for the whole agency.")
+@click.option("--kinds", required=True, help="Kinds with commas between, or all that the role may write.")
+@click.option("--from", "valid_from", type=ISO_DATE, required=True, help="First day.")
+@click.option("--until", "valid_until", type=ISO_DATE, required=True, help="Last day.")
+@agency_options
+@passphrase_option
+def grant_command(
+    key: bytes,
+    role: str,
+    unit: str,
+    kinds: str,
+    valid_from: datetime.date,
+    valid_until: datetime.date,
+    agency_dir: Path,
+    url: str | None,
+    passphrase_file: Path | None,
+) -> None:
+    """Let the staff KEY write some kinds in one role and unit, from one day to another.
+
+    The log shows key and days; role, unit and kinds stand in it as a salted commitment only.
+    """
+    if valid_from > valid_until:
+        raise Usage(f"--from {valid_from} is after --until {valid_until}")
+    agency = open_agency(agency_dir, url)
+    scope = scope_for(agency.roster.statute, role, unit, kinds)
+    opening = make_scope(scope, os.urandom(16))
+    grant = Grant(
+        key=key,
+        scope=scope_commitment(opening),
+        valid_from=day_number(valid_from),
+        valid_until=day_number(valid_until),
+    )
+    value = {"key": key.hex(), "role": role, "unit": unit, "kinds": list(scope.kinds)}
+    value |= {"from": valid_from.isoformat(), "until": valid_until.isoformat()}
+    line = f"granted: {role} of {unit}, {len(scope.kinds)} kinds, {valid_from} to {valid_until}"
+    _publish(agency, grant, (opening,), passphrase_file, value, line)
+
+
+@command("revoke", "pledger staff revoke KEY --suspect-from 1:250 --agency-dir district")
+@click.argument("key", type=HEX32)
+@click.option("--suspect-from", type=LOG_PLACE, help="Entries of the key from here on are marked suspect.")
+@agency_options
+@passphrase_option
+def revoke_command(
+    key: bytes, suspect_from: Place | None, agency_dir: Path, url: str | None, passphrase_file: Path | None
+) -> None:
+    """Stop the staff KEY for good. What it wrote before stays valid; a revoked key is never granted again."""
+    agency = open_agency(agency_dir, url)
+    suspect = None if suspect_from is None else f"{suspect_from.era}:{suspect_from.index}"
+    value = {"key": key.hex(), "suspect_from": suspect}
+    line = "revoked" if suspect is None else f"revoked; its entries from {suspect} on are marked suspect"
+    _publish(agency, Revoke(key=key, suspect_from=suspect_from), (), passphrase_file, value, line)
+
+
+@command("list", "pledger staff list", "pledger staff list --agency-dir district")
+@click.option("--agency-dir", type=click.Path(path_type=Path, file_okay=False), help="Of this agency's node.")
+@click.option("--node", "url", metavar="URL", help="Another address of the node.")
+@home_option
+def list_command(agency_dir: Path | None, url: str | None, home: Path) -> None:
+    """Show who was granted and revoked, from the agency's public log (checked as it is read)."""
+    target = open_agency(agency_dir, url).target if agency_dir else open_workspace(home).target()
+    authority = _authority_at(url or target.url, target)
+    rows = [row for key in authority.grants for row in _grant_rows(authority, key)]
+    rows += [_revoked_row(authority, key) for key in authority.revoked if key not in authority.grants]
+    columns = ["key", "from", "until", "granted_at", "revoked_at"]
+    output.show(
+        {"agency": target.agency, "staff": [dict(zip(columns, row, strict=True)) for row in rows]},
+        Table(columns=columns, rows=[["" if cell is None else cell for cell in row] for row in rows])
+        if rows
+        else f"{target.agency} has granted nobody yet: pledger staff grant --help",
+    )
+
+
+@contextmanager
+def _checked_node(url: str, ledger_id: bytes) -> Iterator[_Node]:
+    with HttpClient(url) as client, output.progress() as progress:
+        source = HttpSource(client)
+        rosters = read_checked_rosters(source, ledger_id)
+        state = read_log(source, ledger_id, rosters, ask_agency(client), _ignore, progress)
+        yield _Node(source=source, target=target_of(state, url), versions=len(rosters))
+
+
+def _authority_at(url: str, target: Target) -> Authority:
+    with HttpClient(url) as client, output.progress() as progress:
+        source = HttpSource(client)
+        rosters = read_checked_rosters(source, target.ledger_id)
+        return read_log(source, target.ledger_id, rosters, target.agency, _ignore, progress).authority
+
+
+def _ignore(_: Judged) -> None:
+    """The state at the end says enough."""
+
+
+def _made(home: Path, settings: Settings, passphrase_file: Path | None) -> Workspace:
+    passphrase = take_passphrase(passphrase_file, f"the new staff key in {home}", is_new=True)
+    return make_workspace(home, settings, passphrase, os.urandom)
+
+
+def _show_workspace(workspace: Workspace) -> None:
+    settings, key = workspace.settings, workspace.public_key().hex()
+    value: dict[str, Any] = {
+        "key": key,
+        "home": str(workspace.home),
+        "ledger_id": settings.ledger_id,
+        "agency": settings.agency,
+        "unit": settings.unit,
+        "node": settings.url or None,
+    }
+    todo = "Next: have the registrar grant this key (pledger staff grant), then enrol a class."
+    if not settings.url:
+        todo = "Next: with a network, pledger staff connect --node URL."
+    output.show(
+        value,
+        f"key     {key}",
+        f"agency  {settings.agency}, unit {settings.unit}",
+        f"node    {settings.url or 'not connected'}",
+        f"home    {workspace.home}",
+        todo,
+    )
+
+
+def _publish(
+    agency: AgencyDirectory,
+    record: Grant | Revoke,
+    scopes: tuple[bytes, ...],
+    passphrase_file: Path | None,
+    value: dict[str, Any],
+    line: str,
+) -> None:
+    """Sign one public record as registrar, submit it, and show what became of it."""
+    registrar = agency.unlock(take_passphrase(passphrase_file, f"the registrar key in {agency.path}"))
+    time = now()
+    author = Author(
+        signer=registrar,
+        ledger_id=agency.target.ledger_id,
+        agency=agency.target.agency,
+        day=day_number(time.date()),
+        now_ms=int(time.timestamp() * 1000),
+        random=os.urandom,
+    )
+    stored = sign_governance([record], author, scopes)
+    delivery = submit_governance(agency, stored, author)
+    remark_others(delivery, [stored])
+    index = _index_of(delivery, stored.entry_id)
+    output.show(
+        {**value, "entry_id": stored.entry_id.hex(), "index": index}, f"{line}; entry at index {index}"
+    )
+
+
+def _index_of(delivery: Delivery, entry_id: bytes) -> int | None:
+    """The index at which an entry was taken; raise what kept it from being taken."""
+    for outcome in delivery.of([entry_id]):
+        if outcome.problem is not None:
+            raise ProblemAnswer(outcome.problem)
+        return outcome.index
+    assert delivery.stopped is not None
+    raise delivery.stopped
+
+
+def _grant_rows(authority: Authority, key: bytes) -> list[list[object]]:
+    revoked = authority.revoked.get(key)
+    return [
+        [
+            key.hex(),
+            day_of(one.grant.valid_from).isoformat(),
+            day_of(one.grant.valid_until).isoformat(),
+            f"{one.place.era}:{one.place.index}",
+            None if revoked is None else f"{revoked.era}:{revoked.index}",
+        ]
+        for one in authority.grants[key]
+    ]
+
+
+def _revoked_row(authority: Authority, key: bytes) -> list[object]:
+    place = authority.revoked[key]
+    return [key.hex(), None, None, None, f"{place.era}:{place.index}"]
+
+
+COMMANDS = [
+    group(
+        "staff",
+        "Staff keys: make one, grant and revoke, list.",
+        key_command,
+        connect_command,
+        grant_command,
+        revoke_command,
+        list_command,
+    )
+]

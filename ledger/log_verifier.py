@@ -1,0 +1,301 @@
+"""One log of a static tree, read once from end to end and judged.
+
+What is wrong ends up as violations, each with the index where it shows. A byte changed in a bundle shows at
+its own index, because the hash tiles name every leaf's hash beside the chain links and the signed root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from ledger import certify, note, tree
+from ledger.chain import ChainState, Judged, extend, open_log
+from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
+from ledger.errors import LedgerError, Malformed, Undecided
+from ledger.governance import Card, Revoke
+from ledger.keys import VerifyMany
+from ledger.merkle import leaf_hash
+from ledger.names import Origin
+from ledger.report import PROBLEMS_MAX, Level, LogReport, Problem, sorted_problems
+from ledger.roster import Roster
+from ledger.rules import Violation, violation
+from ledger.tile_fold import TileFold
+from ledger.tiles import TILE_WIDTH, Tile, bundles_of, decode_bundle, split_tile
+from ledger.tree import LogPath, Source, format_tree_path
+
+Progress = Callable[[str, int, int], None]
+"""Called with (origin, entries done, entries of this log)."""
+
+
+class LogVerifier:
+    """Reads and judges the log at ``origin``: `run`, then `certify`, then the results."""
+
+    def __init__(
+        self,
+        source: Source,
+        ledger_id: bytes,
+        origin: Origin,
+        rosters: Mapping[bytes, Roster],
+        check_signatures: VerifyMany,
+        progress: Progress,
+        wanted: int | None = None,
+    ) -> None:
+        """``wanted`` is the index of a leaf to keep as `wanted_leaf`, for a proof about it."""
+        self.origin = origin
+        self.state: ChainState = open_log(ledger_id, origin, rosters)
+        self.checkpoint: Checkpoint | None = None
+        self.wanted_leaf: Judged | None = None
+        self.records_public = 0
+        self.records_private = 0
+        self.paths_read: set[str] = set()
+        self.warnings: list[str] = []
+        self._wanted = wanted
+        self._source = source
+        self._check_signatures = check_signatures
+        self._progress = progress
+        self._false: list[Violation] = []
+        self._undecided: list[Violation] = []
+        self._dropped = 0
+        self._seen: set[bytes] = set()
+        self._tiles = TileFold()
+        self._stops: dict[int, ChainState] = {}
+        """Size of each checkpoint in hand to the state there, once it is reached."""
+        self._notes: list[tuple[str, note.Note, Checkpoint]] = []
+        self._certified_size = 0
+        self._is_proven = False
+        """Whether the leaves are those that the log's key signed: only then is anything in them its fault."""
+
+    def run(self) -> None:
+        """Read and judge everything below the checkpoint."""
+        files = {file: self._read(file) for file in ("checkpoint.certified", "checkpoint")}
+        claims = {file: self._claim(file, raw) for file, raw in files.items() if raw is not None}
+        self.checkpoint = claims.get("checkpoint")
+        if self.checkpoint is None:
+            if files["checkpoint"] is None:
+                self._add("log.missing", f"{self.origin.path}/checkpoint is not in hand")
+            return
+        wanted = {claim.size for claim in claims.values() if claim and claim.size <= self.checkpoint.size}
+        is_whole = self._read_leaves(self.checkpoint.size, wanted)
+        for file, raw in files.items():
+            if raw is not None and claims[file] is not None:
+                self._check_checkpoint(file, raw, is_whole=is_whole)
+        self._check_vkey()
+        if is_whole:
+            self._compare_tiles(self._tiles.partial())
+
+    def certify(self, cards: Mapping[bytes, Card], level: Level) -> None:
+        """Find the certified size, with the cards of all logs in hand."""
+        for file, signed, checkpoint in self._notes:
+            authority = self._stops[checkpoint.size].authority
+            if certify.is_certified(signed, authority, cards):
+                self._certified_size = max(self._certified_size, checkpoint.size)
+            for name in certify.uncounted(signed, authority, cards):
+                self._warn(f"{self._path(file)}: the line of {name!r} is no cosignature that counts")
+        size = self.checkpoint.size if self.checkpoint else 0
+        if level == "certified" and self._certified_size < size:
+            self._add("log.level", f"certified up to {self._certified_size} of {size} entries")
+
+    def report(self) -> LogReport | None:
+        """The log's line of the report; None without a checkpoint."""
+        if self.checkpoint is None:
+            return None
+        return LogReport(
+            origin=str(self.origin),
+            agency=self.origin.agency,
+            era=self.origin.era,
+            size=self.checkpoint.size,
+            root=self.checkpoint.root,
+            certified_size=self._certified_size,
+        )
+
+    def problems(self) -> list[Problem]:
+        """Everything wrong, in order."""
+        if self._dropped:
+            self.warnings.append(f"{self.origin}: {self._dropped} more problems or warnings are not listed")
+        found = self._false + self._undecided
+        return sorted_problems(str(self.origin), found, is_altered=not self._is_proven)
+
+    def _add(self, rule: str, text: str, index: int | None = None) -> None:
+        self._keep([violation(rule, text, index=index)])
+
+    def _keep(self, found: Sequence[Violation]) -> None:
+        """A thousand missing files must not crowd out the one that is false."""
+        for one in found:
+            kept = self._undecided if one.rule.error is Undecided else self._false
+            if len(kept) < PROBLEMS_MAX:
+                kept.append(one)
+            else:
+                self._dropped += 1
+
+    def _warn(self, text: str) -> None:
+        if len(self.warnings) < PROBLEMS_MAX:
+            self.warnings.append(text)
+        else:
+            self._dropped += 1
+
+    def _path(self, file: str | Tile) -> str:
+        return format_tree_path(LogPath(self.origin.agency, self.origin.era, "", file))
+
+    def _read(self, file: str | Tile) -> bytes | None:
+        name = self._path(file)
+        self.paths_read.add(name)
+        try:
+            return self._source.read(name, bytes_max=tree.bytes_max(tree.parse_tree_path(name)))
+        except Malformed as error:
+            self._add("tree.limit", f"{name}: {error}")
+        except Undecided as error:
+            self._add("log.missing", f"{name}: {error}")
+        return None
+
+    def _claim(self, file: str, raw: bytes) -> Checkpoint | None:
+        """What a checkpoint says, before anything of it is checked."""
+        try:
+            return parse_checkpoint(note.parse_note(raw).text)
+        except LedgerError as error:
+            self._add("checkpoint.form", f"{self._path(file)}: {error}")
+            return None
+
+    def _read_leaves(self, size: int, stops: set[int]) -> bool:
+        """Judge all leaves below ``size``; return whether all were there."""
+        for tile in bundles_of(0, size):
+            raws = self._read_bundle(tile)
+            if raws is None:
+                return False
+            start = self.state.size
+            cuts = sorted({stop - start for stop in stops if start < stop < start + len(raws)})
+            for first, last in pairwise([0, *cuts, len(raws)]):
+                self._take(raws[first:last])
+                if self.state.size in stops:
+                    self._stops[self.state.size] = self.state
+            self._progress(str(self.origin), self.state.size, size)
+        self._stops[size] = self.state
+        return True
+
+    def _read_bundle(self, tile: Tile) -> list[bytes] | None:
+        raw = self._read(tile)
+        if raw is None:
+            self._add("log.missing", f"{self._path(tile)} is not in hand", self.state.size)
+            return None
+        try:
+            return decode_bundle(raw, tile.width)
+        except Malformed as error:
+            self._add("bundle.form", f"{self._path(tile)}: {error}", self._first_damage(tile, raw))
+            return None
+
+    def _first_damage(self, tile: Tile, raw: bytes) -> int:
+        """Index of the first entry of a broken bundle that is not the one in the hash tile beside it."""
+        hashes = self._hashes_of(tile)
+        at = 0
+        for place, expected in enumerate(hashes):
+            start = at + 2
+            at = start + int.from_bytes(raw[at:start])
+            if at > len(raw) or leaf_hash(raw[start:at]) != expected:
+                return self.state.size + place
+        return self.state.size + max(0, len(hashes) - 1)
+
+    def _hashes_of(self, bundle: Tile) -> list[bytes]:
+        """The leaf hashes that the files name for a bundle, or none."""
+        raw = self._read(Tile(level=0, index=bundle.index, width=bundle.width))
+        try:
+            return split_tile(raw or b"", bundle.width)
+        except Malformed:
+            return []
+
+    def _take(self, raws: Sequence[bytes]) -> None:
+        """Extend by leaves of one bundle, and compare the hash tiles that they complete."""
+        self.state, judged = extend(self.state, raws, self._has_seen, self._check_signatures)
+        for one in judged:
+            self._keep(one.violations)
+            self._count(one)
+            self._compare_tiles(self._tiles.append(one.hash))
+
+    def _has_seen(self, entry_id: bytes) -> bool:
+        return entry_id in self._seen
+
+    def _count(self, one: Judged) -> None:
+        if one.index == self._wanted:
+            self.wanted_leaf = one
+        if one.leaf is None:
+            return
+        header = one.leaf.header
+        self._seen.add(header.entry_id)
+        if header.is_public:
+            self.records_public += header.records_count
+        else:
+            self.records_private += header.records_count
+        for record in one.governance:
+            if isinstance(record, Revoke) and record.suspect_from and not one.violations:
+                place = record.suspect_from
+                self._warn(
+                    f"{self.origin}: entries of key {record.key.hex()} since index "
+                    f"{place.index} of era {place.era} are suspect (revoked at {one.index})"
+                )
+
+    def _compare_tiles(self, expected: Iterable[tuple[Tile, list[bytes]]]) -> None:
+        for tile, hashes in expected:
+            raw = self._read(tile)
+            if raw is None:
+                self._add("log.missing", f"{self._path(tile)} is not in hand", self._first_leaf(tile, 0))
+                continue
+            try:
+                given = split_tile(raw, tile.width)
+            except Malformed as error:
+                self._add("tile.content", f"{self._path(tile)}: {error}", self._first_leaf(tile, 0))
+                continue
+            if given != hashes:
+                place = next(
+                    n for n, pair in enumerate(zip(given, hashes, strict=True)) if pair[0] != pair[1]
+                )
+                self._add(
+                    "tile.content",
+                    f"{self._path(tile)} does not have the hash of the leaves in place {place}",
+                    self._first_leaf(tile, place),
+                )
+
+    @staticmethod
+    def _first_leaf(tile: Tile, place: int) -> int:
+        """Index of the first leaf below place ``place`` of a hash tile."""
+        return int((tile.index * TILE_WIDTH + place) * TILE_WIDTH ** (tile.level or 0))
+
+    def _log_key(self) -> note.NoteVerifier | None:
+        card = self.state.authority.card
+        return note.verifier_of(str(self.origin), card.card.log_key) if card else None
+
+    def _check_checkpoint(self, file: str, raw: bytes, *, is_whole: bool) -> None:
+        key = self._log_key()
+        if key is None:
+            undecided = self.state.undecided_at is not None
+            rule = "adopt.undecided" if undecided else "checkpoint.signature"
+            self._add(rule, f"{self._path(file)}: no opening that could be judged gives its key")
+            return
+        claim = parse_checkpoint(note.parse_note(raw).text)
+        if claim.origin != str(self.origin):
+            self._add("checkpoint.origin", f"{self._path(file)} is of {claim.origin[:200]!r}")
+            return
+        try:
+            checkpoint, signed = open_checkpoint(raw, key)
+        except LedgerError as error:
+            self._add("checkpoint.signature", f"{self._path(file)}: {error}")
+            return
+        state = self._stops.get(checkpoint.size)
+        if state is not None and state.tree.root() == checkpoint.root:
+            self._notes.append((file, signed, checkpoint))
+            self._is_proven = self._is_proven or file == "checkpoint"
+        elif is_whole and checkpoint.size > self.state.size:
+            text = f"{self._path(file)} covers {checkpoint.size} entries, the others end at {self.state.size}"
+            self._add("log.missing", text)
+        elif is_whole:
+            self._add(
+                "checkpoint.root",
+                f"{self._path(file)}: the leaves below {checkpoint.size} give another "
+                "root than the one signed",
+            )
+
+    def _check_vkey(self) -> None:
+        key = self._log_key()
+        raw = self._read("vkey")
+        if raw is None:
+            self._add("log.missing", f"{self._path('vkey')} is not in hand")
+        elif key is not None and raw != f"{note.format_vkey(key)}\n".encode():
+            self._add("vkey.differs", f"{self._path('vkey')} is not the key that the opening names")

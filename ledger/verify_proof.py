@@ -1,0 +1,141 @@
+"""Judging a single proof: a record shown to an outsider, or a receipt, with the log's key from elsewhere.
+
+With a static tree in hand (`verify_proof`) the whole log is verified too, so that the author's right to write
+is judged; with a tlog-policy (`verify_with_key`) only what the proof itself shows. What was not open to the
+recipient is named in the warnings.
+"""
+
+from __future__ import annotations
+
+from ledger.checkpoint import Checkpoint, parse_checkpoint
+from ledger.errors import LedgerError, Malformed
+from ledger.keys import VerifyMany
+from ledger.leaf import Leaf, parse_leaf
+from ledger.log_verifier import LogVerifier
+from ledger.names import Origin, parse_origin
+from ledger.note import NoteVerifier, parse_note, verifier_of
+from ledger.policy import check_quorum, parse_policy
+from ledger.presentation import check_presentation, parse_presentation
+from ledger.proof import HEADER, TlogProof, check_proof, parse_proof
+from ledger.report import LogReport, Report, count_bodies, problem_report, sorted_problems
+from ledger.rules import Violation, violation
+from ledger.tree import Source
+from ledger.verify import quiet, read_rosters
+
+NOT_OPEN = "not judged: the pupil, notice, basis, and whether the record was corrected or withdrawn since"
+NO_LOG = "not judged: whether the author was granted in this log (give --keys a dossier for that)"
+
+
+def is_proof(data: bytes) -> bool:
+    """Whether a file with this beginning is a ``.tlog-proof``."""
+    return data.startswith(HEADER.encode())
+
+
+def verify_proof(data: bytes, source: Source, ledger_id: bytes, check_signatures: VerifyMany) -> Report:
+    """Return the report on a proof, with the log in ``source`` verified from ``ledger_id`` on."""
+    try:
+        proof = parse_proof(data)
+        origin = _origin_of(proof)
+    except Malformed as error:
+        return problem_report(ledger_id, "record.proof", str(error))
+    rosters, found = read_rosters(source, ledger_id)
+    if (
+        found
+        or not rosters
+        or origin.agency not in rosters[-1].agencies
+        or origin.ledger != rosters[-1].ledger
+    ):
+        rule, text = ("roster.missing", "") if not found else (found[0].rule.name, found[0].detail)
+        return problem_report(ledger_id, rule, text or f"the roster names no log {origin}")
+    by_hash = {roster.hash: roster for roster in rosters}
+    log = LogVerifier(source, ledger_id, origin, by_hash, check_signatures, quiet, wanted=proof.index)
+    log.run()
+    card = log.state.authority.card
+    if card is None:
+        return _with(problem_report(ledger_id, "log.missing", f"no valid opening of {origin}"), log)
+    report = _judge(data, ledger_id, verifier_of(str(origin), card.card.log_key), log)
+    return _with(report, log)
+
+
+def verify_with_key(data: bytes, ledger_id: bytes, policy_text: str) -> Report:
+    """Return the report on a proof under a tlog-policy: its log keys, and its quorum of witnesses."""
+    policy = parse_policy(policy_text)
+    try:
+        proof = parse_proof(data)
+        origin = _origin_of(proof)
+    except Malformed as error:
+        return problem_report(ledger_id, "record.proof", str(error))
+    key = policy.logs.get(str(origin))
+    if key is None:
+        return problem_report(ledger_id, "log.missing", f"the policy has no key of {origin}")
+    report = _judge(data, ledger_id, key, None)
+    try:
+        check_quorum(policy, parse_note(proof.checkpoint))
+    except LedgerError as error:
+        return problem_report(ledger_id, "log.level", str(error))
+    return report
+
+
+def _origin_of(proof: TlogProof) -> Origin:
+    return parse_origin(parse_checkpoint(parse_note(proof.checkpoint).text).origin)
+
+
+def _judge(data: bytes, ledger_id: bytes, key: NoteVerifier, log: LogVerifier | None) -> Report:
+    """Judge the proof itself, and that the log in hand has the same leaf."""
+    try:
+        leaf, checkpoint, is_record = _check(data, key)
+    except LedgerError as error:
+        return problem_report(ledger_id, "record.proof", str(error))
+    warnings = [NOT_OPEN] if is_record else []
+    found: list[Violation] = []
+    if leaf.header.ledger_id != ledger_id:
+        found.append(violation("entry.ledger", f"made for ledger {leaf.header.ledger_id.hex()}"))
+    if log is None or log.wanted_leaf is None:
+        warnings.append(NO_LOG)
+    elif log.wanted_leaf.hash != leaf.hash:
+        index = log.wanted_leaf.index
+        found.append(violation("record.proof", "the log in hand has another leaf there", index=index))
+    agency, era = parse_origin(checkpoint.origin).agency, parse_origin(checkpoint.origin).era
+    line = LogReport(
+        origin=checkpoint.origin,
+        agency=agency,
+        era=era,
+        size=checkpoint.size,
+        root=checkpoint.root,
+        certified_size=0,
+    )
+    records = 1 if is_record else leaf.header.records_count
+    bodies = count_bodies(held=1) if is_record else count_bodies(withheld=records)
+    return Report(
+        ledger_id=ledger_id,
+        logs=(line,),
+        entries=1,
+        records=records,
+        bodies=bodies,
+        problems=tuple(sorted_problems(checkpoint.origin, found)),
+        warnings=tuple(warnings),
+    )
+
+
+def _check(data: bytes, key: NoteVerifier) -> tuple[Leaf, Checkpoint, bool]:
+    """Return leaf, checkpoint, and whether a record is shown; raise `LedgerError` if it does not hold."""
+    proof = parse_proof(data)
+    try:
+        leaf = parse_leaf(proof.extra or b"")
+    except Malformed:
+        presentation = parse_presentation(data)
+        return presentation.leaf, check_presentation(presentation, key), True
+    return leaf, check_proof(proof, leaf.hash, key), False
+
+
+def _with(report: Report, log: LogVerifier) -> Report:
+    """The report with the problems of the log in hand."""
+    return Report(
+        ledger_id=report.ledger_id,
+        logs=report.logs,
+        entries=report.entries,
+        records=report.records,
+        bodies=report.bodies,
+        problems=(*log.problems(), *report.problems),
+        warnings=(*report.warnings, *log.warnings),
+    )

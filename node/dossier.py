@@ -1,0 +1,229 @@
+"""Dossiers: a static tree in one ZIP, laid out so that no byte is without meaning.
+
+Members are stored (signed bytes do not compress), in order of name, with one fixed date, no extra fields and
+nothing between them; the archive comment is `COMMENT`. Everything but names and contents follows from these,
+so `check_layout` can compare every header byte. The unzipped dossier is a plain C2SP tile tree, and a ZIP
+packed again by another tool is still taken (without the comment), as its contents are all checked anyway.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ledger import tree
+from ledger.checkpoint import parse_checkpoint
+from ledger.errors import Malformed, Undecided
+from ledger.names import Origin
+from ledger.note import parse_note
+from ledger.roster import parse_roster
+from ledger.tiles import bundles_of, tiles_of
+from ledger.tree import LogPath, RosterPath, Source, format_tree_path
+
+COMMENT = b"pledger dossier 1"
+"""Says that the archive has exactly this layout."""
+BYTES_MAX = 2**32 - 2**20
+"""Without ZIP64; a ledger of ten million entries takes some 4 GB and is handed over as a directory."""
+MEMBERS_MAX = 65_000
+"""Without ZIP64 as well."""
+
+_LOCAL = struct.Struct("<4sHHHHHLLLHH")
+_CENTRAL = struct.Struct("<4sHHHHHHLLLHHHHHLL")
+_END = struct.Struct("<4sHHHHLLH")
+_VERSION, _UTF8, _STORED = 20, 0x0800, 0
+_TIME, _DATE = 0, (1 << 5) | 1
+"""1 January 1980, 00:00: the time of export is nobody's business."""
+_REGULAR_FILE = 0o100644 << 16
+_MADE_ON_UNIX = 3 << 8
+
+
+def write(path: Path, members: Iterable[tuple[str, bytes]]) -> int:
+    """Write ``members`` (name, content; any order of logs, each once) to a new file; return their number.
+
+    The file appears whole or not at all.
+    """
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as stream:
+        count = _write_stream(stream, sorted(members))
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+    return count
+
+
+def members_of(source: Source, ledger_id: bytes, on_log: object = None) -> Iterator[tuple[str, bytes]]:
+    """Yield every file that a dossier of the whole ledger holds, read from ``source``.
+
+    Raises `Undecided` if a file behind a published checkpoint is not there. Nothing is judged here: the
+    caller verifies what was written.
+    """
+    first = _need(source, RosterPath(1, is_note=False))
+    if parse_roster(first).hash != ledger_id:
+        raise Undecided(f"this source is of ledger {parse_roster(first).hash.hex()}, not {ledger_id.hex()}")
+    rosters = []
+    for version in range(1, tree.VERSIONS_MAX):
+        raw = _read(source, RosterPath(version, is_note=False))
+        if raw is None:
+            break
+        rosters.append(parse_roster(raw))
+        yield format_tree_path(RosterPath(version, is_note=False)), raw
+        yield _pair(source, RosterPath(version, is_note=True))
+    for agency in dict.fromkeys(name for roster in rosters for name in roster.agencies):
+        yield from log_members(source, Origin(rosters[0].ledger, agency))
+
+
+def log_members(source: Source, origin: Origin) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of one log up to the checkpoint that ``source`` has now."""
+
+    def path(file: object) -> LogPath:
+        return LogPath(origin.agency, origin.era, "", file)  # type: ignore[arg-type]
+
+    checkpoint = _read(source, path("checkpoint"))
+    if checkpoint is None:
+        return
+    size = parse_checkpoint(parse_note(checkpoint).text).size
+    yield format_tree_path(path("checkpoint")), checkpoint
+    certified = _read(source, path("checkpoint.certified"))
+    if certified is not None:
+        yield format_tree_path(path("checkpoint.certified")), certified
+    yield _pair(source, path("vkey"))
+    for tile in (*bundles_of(0, size), *tiles_of(size)):
+        yield _pair(source, path(tile))
+
+
+def check_layout(stream: BinaryIO, size: int) -> None:
+    """Raise `Malformed` if the archive claims our layout and any header byte differs from it.
+
+    The stream is left at its start. An archive without our comment is left to the ordinary reader.
+    """
+    tail = _at(stream, max(0, size - _END.size - len(COMMENT)), _END.size + len(COMMENT))
+    stream.seek(0)
+    if not tail.endswith(COMMENT):
+        if len(tail) >= _END.size and _has_other_comment(stream, size):
+            raise Malformed("its comment is damaged: it does not end as a dossier does")
+        return
+    try:
+        _check_headers(stream, size, tail)
+    except struct.error:
+        raise Malformed("it ends in the middle of a header") from None
+    stream.seek(0)
+
+
+def _has_other_comment(stream: BinaryIO, size: int) -> bool:
+    """Whether the archive has a comment at all (a plain ZIP of other tools has none)."""
+    tail = _at(stream, max(0, size - _END.size), _END.size)
+    stream.seek(0)
+    return tail[:4] != b"PK\x05\x06" or tail[-2:] != b"\0\0"
+
+
+def _check_headers(stream: BinaryIO, size: int, tail: bytes) -> None:
+    count, central_size, central_start = struct.unpack_from("<HLL", tail, 10)
+    if tail[: _END.size] != _end(count, central_size, central_start):
+        raise Malformed("the end of the ZIP is not as pledger writes it")
+    if central_start + central_size + len(tail) != size:
+        raise Malformed("bytes stand where a dossier has none")
+    central = _at(stream, central_start, central_size)
+    offset, place, before = 0, 0, ""
+    for _ in range(count):
+        crc, length = struct.unpack_from("<L4xL", central, place + 16)
+        (name_size,) = struct.unpack_from("<H", central, place + 28)
+        raw_name = central[place + _CENTRAL.size : place + _CENTRAL.size + name_size]
+        name = _decoded(raw_name)
+        if name <= before or central[place : place + _CENTRAL.size + name_size] != _central(
+            name, crc, length, offset
+        ):
+            raise Malformed(f"the ZIP's directory is not as pledger writes it, at {name[:80]!r}")
+        local = _local(name, crc, length)
+        if _at(stream, offset, len(local)) != local:
+            raise Malformed(f"the header of {name[:80]!r} is not as pledger writes it")
+        offset, place, before = offset + len(local) + length, place + _CENTRAL.size + name_size, name
+    if (offset, place) != (central_start, central_size):
+        raise Malformed("bytes stand between the members, where a dossier has none")
+
+
+def _write_stream(stream: BinaryIO, members: list[tuple[str, bytes]]) -> int:
+    offset, directory = 0, []
+    for name, data in members:
+        crc = zlib.crc32(data)
+        local = _local(name, crc, len(data))
+        stream.write(local + data)
+        directory.append(_central(name, crc, len(data), offset))
+        offset += len(local) + len(data)
+        if offset > BYTES_MAX or len(directory) > MEMBERS_MAX:
+            raise Malformed("too large for a ZIP: export a directory instead")
+    central = b"".join(directory)
+    stream.write(central + _end(len(directory), len(central), offset) + COMMENT)
+    return len(directory)
+
+
+def _local(name: str, crc: int, size: int) -> bytes:
+    raw = name.encode()
+    return (
+        _LOCAL.pack(b"PK\x03\x04", _VERSION, _flags(raw), _STORED, _TIME, _DATE, crc, size, size, len(raw), 0)
+        + raw
+    )
+
+
+def _central(name: str, crc: int, size: int, offset: int) -> bytes:
+    raw = name.encode()
+    return (
+        _CENTRAL.pack(
+            b"PK\x01\x02",
+            _MADE_ON_UNIX | _VERSION,
+            _VERSION,
+            _flags(raw),
+            _STORED,
+            _TIME,
+            _DATE,
+            crc,
+            size,
+            size,
+            len(raw),
+            0,
+            0,
+            0,
+            0,
+            _REGULAR_FILE,
+            offset,
+        )
+        + raw
+    )
+
+
+def _end(count: int, central_size: int, central_start: int) -> bytes:
+    return _END.pack(b"PK\x05\x06", 0, 0, count, count, central_size, central_start, len(COMMENT))
+
+
+def _flags(name: bytes) -> int:
+    return 0 if name.isascii() else _UTF8
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise Malformed("a member's name is not UTF-8") from None
+
+
+def _at(stream: BinaryIO, offset: int, count: int) -> bytes:
+    stream.seek(offset)
+    return stream.read(count)
+
+
+def _read(source: Source, path: RosterPath | LogPath) -> bytes | None:
+    return source.read(format_tree_path(path), bytes_max=tree.bytes_max(path))
+
+
+def _need(source: Source, path: RosterPath | LogPath) -> bytes:
+    data = _read(source, path)
+    if data is None:
+        raise Undecided(f"{format_tree_path(path)} is not there")
+    return data
+
+
+def _pair(source: Source, path: RosterPath | LogPath) -> tuple[str, bytes]:
+    return format_tree_path(path), _need(source, path)

@@ -1,0 +1,166 @@
+"""Server routes: functions from a `Request` and the node's stores to a `Response`.
+
+Synchronous and without a clock: time comes in. aiohttp calls them at the edge, on the store's one thread; a
+simulator can call them directly. Submissions are answered in batches, because they share one commit. The
+table at the end of this module is the only place where an error class becomes an HTTP status.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ledger.errors import Conflict, LedgerError, Malformed, Refused, StoreError, Undecided, Unproven
+from ledger.names import Origin
+from node.protocol import (
+    JSON,
+    OCTETS,
+    TEXT,
+    Obstacle,
+    Problem,
+    Request,
+    Response,
+    format_problem,
+    obstacles_of,
+)
+from node.sequencer import Outcome, Sequencer
+from node.static_tree import StaticTree
+from node.submission import SUBMISSION_BYTES_MAX
+
+REQUEST_BYTES_MAX = SUBMISSION_BYTES_MAX
+"""The largest body that any route takes."""
+
+_ENTRY_PATH = re.compile(r"/v1/entries/([0-9a-f]{64})")
+_STATIC_PATH = re.compile(r"/((?:log|roster)/.+)")
+
+
+class Served(Protocol):
+    """What the routes need of a node."""
+
+    sequencer: Sequencer
+    tree: StaticTree
+    ledger_id: bytes
+
+    @property
+    def waiting(self) -> str | None:
+        """Why nothing is sequenced now, or None."""
+        ...
+
+    def logs(self) -> list[Origin]:
+        """Every log that this node holds, its own first."""
+        ...
+
+    def faults(self) -> dict[str, str]:
+        """By origin, why a mirror does not go on."""
+        ...
+
+
+def answer(node: Served, request: Request, hour: int) -> Response:
+    """Return the answer to anything but a submission."""
+    if request.method != "GET":
+        return format_problem(
+            Problem(status=405, code="node.method", detail=f"{request.method} is not used here")
+        )
+    if match := _STATIC_PATH.fullmatch(request.path):
+        return _static(node, match[1], request.offset)
+    if match := _ENTRY_PATH.fullmatch(request.path):
+        return _receipt(node, bytes.fromhex(match[1]))
+    match request.path:
+        case "/healthz":
+            return Response(status=200, body=b"ok\n", content_type=TEXT)
+        case "/v1/status":
+            return _json(_status(node, hour))
+        case "/v1/frontier":
+            return _json({"hour": hour, "logs": [_log_line(node, origin) for origin in node.logs()]})
+    return format_problem(Problem(status=404, code="node.path", detail=f"nothing is at {request.path[:200]}"))
+
+
+def answer_submissions(node: Served, bodies: Sequence[bytes], hour: int) -> list[Response]:
+    """Return the answers to a batch of ``POST /v1/entries``: receipts, or problem documents."""
+    if node.waiting is not None:
+        error = StoreError(f"this node does not sequence now: {node.waiting}")
+        return [error_response(error)] * len(bodies)
+    return [_outcome(one) for one in node.sequencer.commit(bodies, hour)]
+
+
+def error_response(error: LedgerError) -> Response:
+    """Return the problem document for an error."""
+    status, code = next(row[1:] for row in _STATUS if isinstance(error, row[0]))
+    obstacles: tuple[Obstacle, ...] = ()
+    if isinstance(error, Refused):
+        first = error.violations[0].rule.name
+        code, obstacles = first, obstacles_of(error.violations)
+        status = 409 if first in _CONFLICTS else status
+    return format_problem(Problem(status=status, code=code, detail=str(error), obstacles=obstacles))
+
+
+def _outcome(outcome: Outcome) -> Response:
+    if isinstance(outcome, bytes):
+        return Response(status=200, body=outcome, content_type=TEXT)
+    return error_response(outcome)
+
+
+def _receipt(node: Served, entry_id: bytes) -> Response:
+    receipt = node.sequencer.receipt(entry_id)
+    if receipt is None:
+        text = f"no entry {entry_id.hex()} in {node.sequencer.origin}"
+        return format_problem(Problem(status=404, code="node.entry", detail=text))
+    return Response(status=200, body=receipt, content_type=TEXT)
+
+
+def _static(node: Served, path: str, offset: int) -> Response:
+    data = node.tree.read(path)
+    if data is None:
+        return format_problem(Problem(status=404, code="node.path", detail=f"{path[:200]} is not here"))
+    is_fixed = "/tile/" in path
+    cache = "public, max-age=31536000, immutable" if is_fixed else "no-cache"
+    return Response(
+        status=206 if offset else 200,
+        body=data[offset:],
+        content_type=OCTETS if is_fixed else TEXT,
+        headers={"Cache-Control": cache}
+        | ({"Content-Range": f"bytes {offset}-{len(data) - 1}/{len(data)}"} if offset else {}),
+    )
+
+
+def _status(node: Served, hour: int) -> dict[str, Any]:
+    state = node.sequencer.state
+    return {
+        "ledger_id": node.ledger_id.hex(),
+        "agency": state.origin.agency,
+        "origin": str(state.origin),
+        "size": state.size,
+        "root": state.tree.root().hex(),
+        "hour": hour,
+        "is_sequencing": node.waiting is None,
+        "waiting": node.waiting,
+        "logs": [_log_line(node, origin) for origin in node.logs()],
+    }
+
+
+def _log_line(node: Served, origin: Origin) -> dict[str, Any]:
+    """One log as others ask about it: what is published here, and whether something is wrong with it."""
+    shown = node.tree.published(origin)
+    size, root = (0, None) if shown is None else (shown[1].size, shown[1].root.hex())
+    return {"origin": str(origin), "size": size, "root": root, "fault": node.faults().get(str(origin))}
+
+
+def _json(value: dict[str, Any]) -> Response:
+    body = (json.dumps(value, ensure_ascii=False) + "\n").encode()
+    return Response(status=200, body=body, content_type=JSON, headers={"Cache-Control": "no-store"})
+
+
+_CONFLICTS = {"record.identity", "record.supersedes", "entry.repeated"}
+"""Refusals where what stands already is in the way, rather than a right that is lacking."""
+
+_STATUS: tuple[tuple[type[LedgerError], int, str], ...] = (
+    (Malformed, 400, "node.malformed"),
+    (Unproven, 422, "node.unproven"),
+    (Refused, 403, "node.refused"),
+    (Conflict, 503, "node.conflict"),
+    (Undecided, 503, "node.undecided"),
+    (StoreError, 503, "node.store"),
+    (LedgerError, 500, "node.error"),
+)

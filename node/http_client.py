@@ -1,0 +1,100 @@
+"""Driving client procedures over aiohttp.
+
+`exchange` carries one request; `HttpClient` drives whole procedures from synchronous code, over one kept
+connection. Answers are read up to a bound and no further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import TypeVar
+
+import aiohttp
+
+from node.protocol import ANSWER_BYTES_MAX, Procedure, Request, Response, Unreachable
+
+TIMEOUT_S = 60
+"""A whole exchange: a full bundle over a village's line takes some 30 seconds."""
+CONNECT_TIMEOUT_S = 5
+
+Result = TypeVar("Result")
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Return a session with bounded times, within a running loop."""
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+    return aiohttp.ClientSession(timeout=timeout)
+
+
+async def exchange(session: aiohttp.ClientSession, base_url: str, request: Request) -> Response:
+    """Carry one request to the node at ``base_url``; raise `Unreachable` if no answer comes."""
+    headers = {"Range": f"bytes={request.offset}-"} if request.offset else {}
+    url = base_url.rstrip("/") + request.path
+    try:
+        async with session.request(request.method, url, data=request.body or None, headers=headers) as answer:
+            body = await _read_bounded(answer)
+            status = 200 if answer.status == 206 else answer.status
+            return Response(status=status, body=body, content_type=answer.content_type)
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        reason = str(error) or type(error).__name__
+        raise Unreachable(f"no answer from {base_url}: {reason}") from None
+
+
+async def drive(session: aiohttp.ClientSession, base_url: str, procedure: Procedure[Result]) -> Result:
+    """Run a procedure against one node; return its result or raise what it raises."""
+    try:
+        request = next(procedure)
+        while True:
+            try:
+                response = await exchange(session, base_url, request)
+            except Unreachable as error:
+                request = procedure.throw(error)
+            else:
+                request = procedure.send(response)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+
+
+class HttpClient:
+    """Runs procedures against one node from synchronous code."""
+
+    def __init__(self, base_url: str) -> None:
+        """``base_url`` as a card names it, with or without a slash at its end."""
+        self.base_url = base_url
+        self._loop = asyncio.new_event_loop()
+        self._session: aiohttp.ClientSession | None = None
+
+    def run(self, procedure: Procedure[Result]) -> Result:
+        """Return the procedure's result; raises `Unreachable`, `ProblemAnswer` or what it raises."""
+        return self._loop.run_until_complete(self._drive(procedure))
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._session is not None:
+            self._loop.run_until_complete(self._session.close())
+        self._loop.close()
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def _drive(self, procedure: Procedure[Result]) -> Result:
+        if self._session is None:
+            self._session = open_session()
+        return await drive(self._session, self.base_url, procedure)
+
+
+async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    async for part in answer.content.iter_chunked(1 << 16):
+        size += len(part)
+        if size > ANSWER_BYTES_MAX:
+            raise ValueError(f"answer exceeds {ANSWER_BYTES_MAX} bytes")
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,140 @@
+"""Copies of the other agencies' logs: what a peer brings is judged with the auditor's rules, then stored.
+
+In its simplest honest form: ask for the checkpoint, read what is new from the static tree, judge every leaf,
+compare the root, store leaves and checkpoint in one transaction. Nothing is believed because of who sent it,
+and nothing false is stored. A peer that shows another history than the one held is named and refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ledger.chain import ChainState, extend
+from ledger.checkpoint import Checkpoint, open_checkpoint
+from ledger.errors import Refused, Undecided, Unproven
+from ledger.keys import VerifyMany
+from ledger.merkle import root_at
+from ledger.names import Origin
+from ledger.note import NoteVerifier, verifier_of
+from ledger.tiles import TILE_WIDTH, bundles_of
+from node.database import Database
+from node.log_store import LogStore
+from node.protocol import Procedure
+from node.sequencer import stored_leaf
+from node.session import fetch_checkpoint, fetch_leaves
+
+PULL_BUNDLES_MAX = 256
+"""Bundles read before a pull stops: 65,536 entries and typically 26 MB in memory. A log further ahead needs
+a larger bound here, because only the checkpoint's size proves a root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulled:
+    """What a peer gave: a checkpoint note, and the leaves from ``start`` up to its size."""
+
+    note: bytes
+    start: int
+    leaves: tuple[bytes, ...]
+
+
+def log_key(state: ChainState) -> NoteVerifier | None:
+    """Return the verifier of a log's checkpoints, None before its opening is known."""
+    card = state.authority.card
+    return verifier_of(str(state.origin), card.card.log_key) if card else None
+
+
+def pull(state: ChainState, held_bytes: int) -> Procedure[Pulled | None]:
+    """Fetch what is new of a log; None if nothing is.
+
+    ``held_bytes`` is the length of the part of the newest bundle that is held. The checkpoint's signature is
+    checked as soon as the log's key is known, before anything larger is read; all else is `Mirror.take`'s.
+    """
+    origin, held = state.origin, state.size
+    fetched = yield from fetch_checkpoint(origin)
+    if fetched is None:
+        return None
+    note, claim = fetched
+    key = log_key(state)
+    if key is not None:
+        open_checkpoint(note, key)
+    if claim.size == held:
+        return Pulled(note=note, start=held, leaves=()) if key is not None else None
+    if claim.size < held:
+        return Pulled(note=note, start=held, leaves=())
+    leaves: list[bytes] = []
+    for tile in list(bundles_of(held, claim.size))[: PULL_BUNDLES_MAX + 1]:
+        skip = held - tile.index * TILE_WIDTH if tile.index == held // TILE_WIDTH else 0
+        leaves += yield from fetch_leaves(origin, tile, skip, held_bytes if skip else 0)
+        if held == 0 and key is None:
+            key = _key_of_opening(state, leaves[0])
+            open_checkpoint(note, key)
+    return Pulled(note=note, start=held, leaves=tuple(leaves))
+
+
+def _key_of_opening(state: ChainState, opening: bytes) -> NoteVerifier:
+    opened, [judged] = extend(state, [opening], lambda entry_id: False)
+    key = log_key(opened)
+    if key is None:
+        raise Refused(judged.violations) if judged.violations else Unproven("no opening at index 0")
+    return key
+
+
+class Mirror:
+    """One other agency's log in this node's store."""
+
+    def __init__(self, database: Database, store: LogStore, state: ChainState) -> None:
+        """``state`` is that of the store, as `sequencer.load_state` gives it."""
+        self.state = state
+        self._database = database
+        self._store = store
+
+    @property
+    def origin(self) -> Origin:
+        """The log that is mirrored."""
+        return self.state.origin
+
+    def held_bytes(self) -> int:
+        """Return how many bytes of the newest bundle are held: where a pull goes on reading."""
+        return self._store.bundle_offset(str(self.origin), self.state.size) if self.state.size else 0
+
+    def take(self, pulled: Pulled, check_signatures: VerifyMany) -> int:
+        """Judge and store what was pulled; return how many leaves are new.
+
+        Raises `Refused` (an invalid leaf), `Unproven` (a false checkpoint, or another history than the one
+        held), `Undecided`; the store is then as before.
+        """
+        if pulled.start != self.state.size:
+            return 0  # another pull was faster
+        state, judged = extend(self.state, pulled.leaves, self._seen, check_signatures)
+        found = [one for leaf in judged for one in leaf.violations]
+        if found:
+            raise Refused(tuple(found))
+        key = log_key(state)
+        if key is None:
+            raise Undecided(f"{self.origin} has no opening yet")
+        checkpoint, _ = open_checkpoint(pulled.note, key)
+        self._check_root(state, checkpoint)
+        if pulled.leaves:
+            leaves = [stored_leaf(*pair) for pair in zip(judged, pulled.leaves, strict=True)]
+            with self._database.transaction():
+                self._store.append(str(self.origin), leaves)
+                self._store.put_checkpoint(str(self.origin), pulled.note, checkpoint.size, checkpoint.root)
+            self.state = state
+        return len(pulled.leaves)
+
+    def _check_root(self, state: ChainState, checkpoint: Checkpoint) -> None:
+        if checkpoint.size > state.size:
+            raise Undecided(f"{self.origin}: {checkpoint.size - state.size} leaves are still to be read")
+        root = (
+            state.tree.root()
+            if checkpoint.size == state.size
+            else root_at(self._store.reader(str(self.origin)), checkpoint.size)
+        )
+        if root != checkpoint.root:
+            raise Unproven(
+                f"{self.origin}: two histories are signed by its log key: the checkpoint of size "
+                f"{checkpoint.size} has root {checkpoint.root.hex()}, the leaves held give {root.hex()}"
+            )
+
+    def _seen(self, entry_id: bytes) -> bool:
+        return self._store.find_entry(str(self.origin), entry_id) is not None

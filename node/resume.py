@@ -1,0 +1,59 @@
+"""Whether a node that stopped may go on sequencing, judged by what others hold of its log.
+
+The instance record (``lease``) catches a moved or restored database on this machine. What it cannot see is
+that the log went on elsewhere: so n - q + 1 other agencies must have answered what they hold, and each
+answer must lie on the history that is here. At n = 1 nobody can answer, and the record alone decides; else
+an operator who knows better may give his word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ledger.roster import quorum_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What another agency holds of this node's log; size 0 where it knows nothing."""
+
+    size: int
+    root: bytes
+
+
+def answers_needed(agencies: int) -> int:
+    """Return n - q + 1, so that any quorum has met one of them; 0 for a ledger of one."""
+    return 0 if agencies == 1 else agencies - quorum_of(agencies) + 1
+
+
+def reason_to_wait(
+    answers: Mapping[str, Answer],
+    *,
+    agencies: int,
+    size: int,
+    root_at: Callable[[int], bytes],
+    is_new: bool,
+    on_word: bool,
+) -> str | None:
+    """Return why the node must not sequence (yet), or None.
+
+    ``answers`` by agency; ``root_at(n)`` is the root over the first n leaves here (n <= size). A new node has
+    no history to lose, and goes on unless somebody already holds a log of that name; ``on_word`` is the
+    operator's.
+    """
+    for agency, answer in sorted(answers.items()):
+        if answer.size > size:
+            return (
+                f"{agency} holds {answer.size} entries of this log, only {size} are here: this database was "
+                "restored or rebuilt, and never sequences in its era again"
+            )
+        if answer.size and root_at(answer.size) != answer.root:
+            return f"{agency} holds another history of this log: it has forked, and waits for a new era"
+    needed = answers_needed(agencies)
+    if is_new or on_word or len(answers) >= needed:
+        return None
+    return (
+        f"waiting for {needed - len(answers)} more of the other agencies to answer what they hold of this "
+        "log (or start with --alone if you are sure that it ran nowhere else)"
+    )

@@ -1,0 +1,254 @@
+"""The sequencer: the only writer of this agency's own log, and the only signer of its checkpoints.
+
+`commit` takes a batch of submissions: each is judged in turn (leaf rules, then records), those that stand
+become leaves, and leaves, sealed bodies, blind tags and the one new signed checkpoint go to disk in one
+transaction. Only after that is anything acknowledged: the answer is a receipt, or the error that refused the
+submission. After a failed transaction nothing has changed, in memory or on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ledger.authority import Author, Authority, apply
+from ledger.chain import ChainState, Judged, extend, open_log
+from ledger.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
+from ledger.errors import LedgerError, Refused, StoreError
+from ledger.governance import parse_governance
+from ledger.keys import Signer
+from ledger.leaf import Leaf, make_leaf, parse_leaf
+from ledger.merkle import prove_inclusion, range_at
+from ledger.names import Origin, Place
+from ledger.note import parse_note
+from ledger.proof import TlogProof, format_proof
+from ledger.roster import Roster
+from ledger.statute import Statute
+from node.admission import Admission
+from node.body_store import BodyStore, StoredEntry
+from node.database import Database
+from node.key_store import KeyStore
+from node.lease import check_lease
+from node.log_store import LogStore, StoredLeaf
+from node.submission import Submission, open_submission
+
+BATCH_MAX = 256
+"""Submissions of one transaction: at a few milliseconds each, nobody waits longer than a second or two."""
+CLOCK_BEHIND_MAX_HOURS = 1
+"""A clock that stands further behind the log than this is wrong."""
+
+Outcome = bytes | LedgerError
+"""A receipt, or why the submission was refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequencerKeys:
+    """What the sequencer signs and opens with."""
+
+    log: Signer
+    sealing_seed: bytes
+
+
+def load_state(store: LogStore, ledger_id: bytes, origin: Origin, rosters: dict[bytes, Roster]) -> ChainState:
+    """Return the state of a log as the store holds it: governance folded, the rest from tiles and tip."""
+    size = store.size(str(origin))
+    state = open_log(ledger_id, origin, rosters)
+    if size == 0:
+        return state
+    tip = parse_leaf(store.leaf(str(origin), size - 1))
+    return ChainState(
+        ledger_id=ledger_id,
+        origin=origin,
+        authority=_fold_governance(store, origin, state.authority),
+        tree=range_at(store.reader(str(origin)), size),
+        head=tip.hash,
+        hour=tip.received_hour,
+    )
+
+
+def stored_leaf(judged: Judged, raw: bytes) -> StoredLeaf:
+    """Return a judged leaf as the store takes it."""
+    header = judged.leaf.header if judged.leaf else None
+    return StoredLeaf(
+        index=judged.index,
+        leaf=raw,
+        leaf_hash=judged.hash,
+        entry_id=header.entry_id if header else None,
+        governance=header is not None and header.is_public,
+    )
+
+
+class Sequencer:
+    """Sequences one log, for as long as its lease holds."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: LogStore,
+        bodies: BodyStore,
+        keys: KeyStore,
+        *,
+        state: ChainState,
+        signing: SequencerKeys,
+        token: int,
+        on_commit: Callable[[int, bytes], None],
+    ) -> None:
+        """``on_commit(size, root)`` is called after each durable commit, before anything is acknowledged."""
+        self.state = state
+        self._database = database
+        self._store = store
+        self._bodies = bodies
+        self._keys = keys
+        self._signing = signing
+        self._token = token
+        self._on_commit = on_commit
+
+    @property
+    def origin(self) -> Origin:
+        """The log that this sequencer writes."""
+        return self.state.origin
+
+    def commit(self, submissions: Sequence[bytes], hour: int) -> list[Outcome]:
+        """Judge, write and acknowledge a batch; one outcome each, in order.
+
+        ``hour`` is that of this node's clock (since 1970). Raises nothing that one submission causes.
+        """
+        opened = [self._open(data) for data in submissions]
+        try:
+            self._check_clock(hour)
+            return self._commit(opened, max(hour, self.state.hour))
+        except LedgerError as error:
+            return [one if isinstance(one, LedgerError) else error for one in opened]
+
+    def open_era(self, opening: Submission, hour: int) -> None:
+        """Sequence index 0; raise what refuses it."""
+        outcome = self._commit([opening], hour)[0]
+        if isinstance(outcome, LedgerError):
+            raise outcome
+
+    def receipt(self, entry_id: bytes) -> bytes | None:
+        """Return the receipt of a sequenced entry under the newest checkpoint, or None."""
+        index = self._store.find_entry(str(self.origin), entry_id)
+        note = self._store.newest_checkpoint(str(self.origin))
+        if index is None or note is None:
+            return None
+        return self._receipt(index, note)
+
+    def _open(self, data: bytes) -> Submission | LedgerError:
+        try:
+            return open_submission(data, self._signing.sealing_seed)
+        except LedgerError as error:
+            return error
+
+    def _check_clock(self, hour: int) -> None:
+        if hour < self.state.hour - CLOCK_BEHIND_MAX_HOURS:
+            raise StoreError(
+                f"this node's clock stands {self.state.hour - hour} hours behind its own log: set it right"
+            )
+
+    def _commit(self, opened: Sequence[Submission | LedgerError], hour: int) -> list[Outcome]:
+        batch = _Batch(self.state, Admission(self._bodies, self._keys), self._seen)
+        with self._database.transaction():
+            check_lease(self._database, self._token)
+            outcomes = [self._take(one, batch, hour) for one in opened]
+            note = self._seal(batch)
+        if batch.state.size > self.state.size:
+            self.state = batch.state
+            self._on_commit(self.state.size, self.state.tree.root())
+        return [self._receipt(one, note) if isinstance(one, int) else one for one in outcomes]
+
+    def _take(self, one: Submission | LedgerError, batch: _Batch, hour: int) -> int | LedgerError:
+        """Write one submission inside the transaction; return its index or why it is refused."""
+        if isinstance(one, LedgerError):
+            return one
+        known = self._store.find_entry(str(self.origin), one.entry.header.entry_id)
+        try:
+            if known is not None:
+                self._restore(one, known)
+                return known
+            leaf, judged, stored = batch.judge(one, hour)
+        except LedgerError as error:
+            if isinstance(error, StoreError):
+                raise
+            return error
+        self._store.append(str(self.origin), [stored_leaf(judged, leaf.raw)])
+        self._bodies.put(stored)
+        return judged.index
+
+    def _restore(self, one: Submission, index: int) -> None:
+        """Posting again: put back bodies that are missing, if they are those that were signed."""
+        leaf = parse_leaf(self._store.leaf(str(self.origin), index))
+        statute = _statute_of(self.state.authority)
+        stored = Admission(self._bodies, self._keys).stored_again(one, leaf, statute, self._place(index))
+        if stored is not None:
+            self._bodies.put(stored)
+
+    def _seal(self, batch: _Batch) -> bytes:
+        """Sign and keep the checkpoint of the batch; return the newest one."""
+        origin, tree = str(self.origin), batch.state.tree
+        newest = self._store.newest_checkpoint(origin)
+        if newest is not None and parse_checkpoint(parse_note(newest).text).size == tree.size:
+            return newest
+        if tree.size == 0:
+            return b""
+        checkpoint = Checkpoint(origin=origin, size=tree.size, root=tree.root())
+        note = sign_checkpoint(checkpoint, self._signing.log)
+        self._store.put_checkpoint(origin, note, checkpoint.size, checkpoint.root)
+        return note
+
+    def _receipt(self, index: int, note: bytes) -> bytes:
+        origin = str(self.origin)
+        size = parse_checkpoint(parse_note(note).text).size
+        hashes = tuple(prove_inclusion(self._store.reader(origin), index, size))
+        leaf = self._store.leaf(origin, index)
+        return format_proof(TlogProof(extra=leaf, index=index, hashes=hashes, checkpoint=note))
+
+    def _place(self, index: int) -> Place:
+        return Place(self.origin.era, index)
+
+    def _seen(self, entry_id: bytes) -> bool:
+        return self._store.find_entry(str(self.origin), entry_id) is not None
+
+
+class _Batch:
+    """The running state of one commit."""
+
+    def __init__(self, state: ChainState, admission: Admission, seen: Callable[[bytes], bool]) -> None:
+        self.state = state
+        self._admission = admission
+        self._seen = seen
+
+    def judge(self, one: Submission, hour: int) -> tuple[Leaf, Judged, StoredEntry]:
+        """Return the leaf, its verdict and what to store; raise `Refused`. The state moves only if taken."""
+        leaf = make_leaf(one.entry, prev=self.state.head, received_hour=hour)
+        state, [judged] = extend(self.state, [leaf.raw], self._seen)
+        if judged.violations or judged.author is None:
+            raise Refused(judged.violations)
+        place = Place(state.origin.era, judged.index)
+        stored = self._admit(one, judged, judged.author, state, place)
+        self.state = state
+        return leaf, judged, stored
+
+    def _admit(
+        self, one: Submission, judged: Judged, author: Author, state: ChainState, place: Place
+    ) -> StoredEntry:
+        admitted = self._admission.admit(one, judged, author, _statute_of(state.authority), place)
+        if isinstance(admitted, StoredEntry):
+            return admitted
+        raise Refused(tuple(admitted))
+
+
+def _statute_of(authority: Authority) -> Statute:
+    """The list of the roster version adopted; a log without an opening takes no records."""
+    assert authority.roster is not None, "a leaf that stands has an adopted roster before it"
+    return authority.roster.statute
+
+
+def _fold_governance(store: LogStore, origin: Origin, authority: Authority) -> Authority:
+    """Fold the public entries of a stored log, every leaf of which was judged when it was stored."""
+    for index, raw in store.governance(str(origin)):
+        leaf = parse_leaf(raw)
+        for body in leaf.entry.bodies:
+            place = Place(origin.era, index)
+            authority = apply(authority, parse_governance(body), body, leaf.header.author, place)
+    return authority

@@ -1,0 +1,200 @@
+"""The running node: the only asynchronous code besides the HTTP edges.
+
+All stores are touched by one thread, which does one thing at a time; the event loop carries requests to it
+and back. Submissions queue up while a commit is under way, and the next commit takes them all: one fsync for
+as many as wait. Each other agency's log is asked for on a timer of its own; the published checkpoint moves
+on a tick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import aiohttp
+
+from ledger.errors import LedgerError, StoreError
+from node import handlers, http_server, structured_log
+from node.http_client import drive, open_session
+from node.mirror import Mirror, pull
+from node.parallel import verify_many
+from node.protocol import Request, Response, Unreachable
+from node.sequencer import BATCH_MAX
+from node.session import fetch_checkpoint
+from node.wiring import Node
+
+QUEUE_MAX = 1024
+"""Submissions that may wait; beyond it a client is told to come back, before its body is looked at."""
+Result = TypeVar("Result")
+
+
+def hour_now() -> int:
+    """Hours since 1970 by this machine's clock."""
+    return int(time.time() // 3600)
+
+
+class Service:
+    """Serves one node until `stop` is set.
+
+    The databases belong to the store thread: it opens the node, and closes it.
+    """
+
+    def __init__(self, node: Node, thread: ThreadPoolExecutor, on_ready: Callable[[str], None]) -> None:
+        """``thread`` is the one that opened ``node``; ``on_ready`` is called with the address served."""
+        self._node = node
+        self._on_ready = on_ready
+        self._thread = thread
+        self._queue: asyncio.Queue[tuple[bytes, asyncio.Future[Response]]] = asyncio.Queue(QUEUE_MAX)
+        self.stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until `stop`: then finish what is under way."""
+        config = self._node.config
+        application = http_server.make_application(self._answer)
+        runner, port = await http_server.start_server(application, config.host, config.port)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            async with open_session() as session:
+                await self._resume(session)
+                loops = [self._commit_forever(), self._publish_forever()]
+                loops += [
+                    self._mirror_forever(session, name, mirror) for name, mirror in self._node.mirrors.items()
+                ]
+                tasks = [asyncio.create_task(loop) for loop in loops]
+                structured_log.event("node.ready", origin=str(self._node.origin), port=port)
+                self._on_ready(f"http://{config.host}:{port}")
+                await self._until_stopped(tasks)
+        finally:
+            await runner.cleanup()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            structured_log.event("node.stopped", origin=str(self._node.origin))
+
+    async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Wait for `stop`; a loop that ends by itself is a defect, and ends the node with its error."""
+        stopping = asyncio.create_task(self.stop.wait())
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in done - {stopping}:
+            task.result()
+
+    async def _on_store(self, function: Callable[..., Result], *arguments: object) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, function, *arguments)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            if (request.method, request.path) == ("POST", "/v1/entries"):
+                return await self._enqueue(request.body)
+            return await self._on_store(handlers.answer, self._node, request, hour_now())
+        except LedgerError as error:
+            return handlers.error_response(error)
+
+    async def _enqueue(self, body: bytes) -> Response:
+        answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        try:
+            self._queue.put_nowait((body, answered))
+        except asyncio.QueueFull:
+            raise StoreError("too many submissions are waiting: send again in a moment") from None
+        return await answered
+
+    async def _commit_forever(self) -> None:
+        while True:
+            waiting = [await self._queue.get()]
+            while len(waiting) < BATCH_MAX and not self._queue.empty():
+                waiting.append(self._queue.get_nowait())
+            bodies = [body for body, _ in waiting]
+            start = time.monotonic()
+            try:
+                responses = await self._on_store(handlers.answer_submissions, self._node, bodies, hour_now())
+            except LedgerError as error:
+                structured_log.fault("commit.failed", error, submissions=len(bodies))
+                responses = [handlers.error_response(error)] * len(bodies)
+            for (_, answered), response in zip(waiting, responses, strict=True):
+                if not answered.done():  # the client may have gone away
+                    answered.set_result(response)
+            statuses = [response.status for response in responses]
+            structured_log.event(
+                "commit",
+                submissions=len(bodies),
+                accepted=statuses.count(200),
+                size=self._node.sequencer.state.size,
+                ms=int((time.monotonic() - start) * 1000),
+            )
+
+    async def _publish_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._node.config.publish_interval_s)
+            await self._on_store(self._node.tree.publish, self._node.origin)
+
+    async def _resume(self, session: aiohttp.ClientSession) -> None:
+        """Hear what others hold of this log, then found it if it is new."""
+        await asyncio.gather(*(self._hear(session, name) for name in self._node.unheard))
+        if await self._on_store(self._node.found, hour_now()):
+            structured_log.event("log.founded", origin=str(self._node.origin))
+        reason = await self._on_store(lambda: self._node.waiting)
+        if reason is not None:
+            structured_log.event("sequencing.waits", reason=reason)
+
+    async def _hear(self, session: aiohttp.ClientSession, agency: str) -> None:
+        """Ask one agency what it holds of this log: a checkpoint that this node signed, or nothing."""
+        for url in self._node.config.peers.get(agency, ()):
+            with contextlib.suppress(LedgerError):
+                fetched = await drive(session, url, fetch_checkpoint(self._node.origin))
+                await self._on_store(self._node.hear, agency, fetched[0] if fetched else None)
+                return
+
+    async def _mirror_forever(self, session: aiohttp.ClientSession, agency: str, mirror: Mirror) -> None:
+        urls = self._node.config.peers.get(agency, ())
+        while urls:
+            if agency in self._node.unheard:
+                await self._hear(session, agency)
+                await self._on_store(self._node.found, hour_now())
+            for url in urls:
+                try:
+                    if await self._mirror_once(session, url, mirror):
+                        break
+                except Unreachable:
+                    continue
+                except LedgerError as error:
+                    if self._node.faults().get(str(mirror.origin)) != str(error):
+                        structured_log.fault("mirror.refused", error, origin=str(mirror.origin))
+                    self._node.set_fault(mirror.origin, str(error))
+            await asyncio.sleep(self._node.config.mirror_interval_s)
+
+    async def _mirror_once(self, session: aiohttp.ClientSession, url: str, mirror: Mirror) -> bool:
+        """Ask one address for what is new; return whether it had the log."""
+        held_bytes = await self._on_store(mirror.held_bytes)
+        pulled = await drive(session, url, pull(mirror.state, held_bytes))
+        if pulled is None:
+            return False
+        new = await self._on_store(mirror.take, pulled, verify_many)
+        self._node.set_fault(mirror.origin, None)
+        if new:
+            await self._on_store(self._node.tree.publish, mirror.origin)
+            structured_log.event("mirror.took", origin=str(mirror.origin), leaves=new, size=mirror.state.size)
+        return True
+
+
+def serve(open_node: Callable[[], Node], on_ready: Callable[[str], None]) -> None:
+    """Open a node and serve it until SIGTERM or SIGINT; raise what opening or binding raises."""
+
+    async def main(thread: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        node = await loop.run_in_executor(thread, open_node)
+        try:
+            service = Service(node, thread, on_ready)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, service.stop.set)
+            await service.run()
+        finally:
+            await loop.run_in_executor(thread, node.close)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="store") as thread:
+        asyncio.run(main(thread))

@@ -1,0 +1,95 @@
+"""Client procedures: what staff tools, mirrors and auditors ask of a node, without the transport.
+
+Each is a generator that yields a `Request` and receives a `Response` (see ``protocol``). Nothing is believed
+because of who sent it: what a pull brings is judged with the auditor's verifier before it is kept.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ledger import tree
+from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
+from ledger.errors import Malformed, Unproven
+from ledger.leaf import Leaf, parse_leaf
+from ledger.names import Origin
+from ledger.note import NoteVerifier, parse_note
+from ledger.proof import TlogProof, check_proof, parse_proof
+from ledger.tiles import Tile, decode_bundle
+from ledger.tree import LogPath, format_tree_path
+from node.protocol import Procedure, Request, check_answer
+
+
+def submit(submission: bytes) -> Procedure[bytes]:
+    """Send a submission; return the receipt's bytes. Raises `ProblemAnswer`; sending twice is harmless."""
+    response = yield Request(method="POST", path="/v1/entries", body=submission)
+    check_answer(response)
+    return response.body
+
+
+def fetch_receipt(entry_id: bytes) -> Procedure[bytes]:
+    """Return the receipt of an entry that the node has sequenced; raises `ProblemAnswer` (404) if not."""
+    response = yield Request(method="GET", path=f"/v1/entries/{entry_id.hex()}")
+    check_answer(response)
+    return response.body
+
+
+def fetch_json(path: str) -> Procedure[dict[str, Any]]:
+    """Return the JSON object at ``/v1/status`` or ``/v1/frontier``."""
+    response = yield Request(method="GET", path=path)
+    check_answer(response)
+    try:
+        value = json.loads(response.body)
+    except ValueError as error:
+        raise Malformed(f"{path} is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise Malformed(f"{path} is no JSON object")
+    return value
+
+
+def fetch_file(path: str, offset: int = 0) -> Procedure[bytes | None]:
+    """Return a file of the static tree from ``offset`` on, or None where the node does not have it."""
+    response = yield Request(method="GET", path=f"/{path}", offset=offset)
+    if response.status == 404:
+        return None
+    check_answer(response)
+    if len(response.body) > tree.bytes_max(tree.parse_tree_path(path)):
+        raise Malformed(f"{path} is larger than its kind can be")
+    return response.body
+
+
+def check_receipt(
+    receipt: bytes, entry_id: bytes, verifier: NoteVerifier
+) -> tuple[TlogProof, Leaf, Checkpoint]:
+    """Return the parts of a receipt after checking that it proves this very entry.
+
+    The leaf stands in the receipt's ``extra``. Raises `Malformed` or `Unproven`.
+    """
+    proof = parse_proof(receipt)
+    if proof.extra is None:
+        raise Malformed("the receipt does not carry its leaf")
+    leaf = parse_leaf(proof.extra)
+    if leaf.header.entry_id != entry_id:
+        raise Unproven("the receipt is of another entry")
+    return proof, leaf, check_proof(proof, leaf.hash, verifier)
+
+
+def fetch_checkpoint(origin: Origin) -> Procedure[tuple[bytes, Checkpoint] | None]:
+    """Return the newest checkpoint that the node serves of a log (its signature not yet checked)."""
+    raw = yield from fetch_file(f"{origin.path}/checkpoint")
+    return None if raw is None else (raw, parse_checkpoint(parse_note(raw).text))
+
+
+def fetch_leaves(origin: Origin, tile: Tile, held: int, held_bytes: int) -> Procedure[list[bytes]]:
+    """Return the leaves of one bundle behind the first ``held``, which take ``held_bytes`` in it."""
+    path = format_tree_path(LogPath(origin.agency, origin.era, "", tile))
+    raw = yield from fetch_file(path, held_bytes)
+    if raw is None:
+        raise Unproven(f"{path} is behind a published checkpoint, but not there")
+    return decode_bundle(raw, tile.width - held)
+
+
+def open_published(raw: bytes, verifier: NoteVerifier) -> Checkpoint:
+    """Return a fetched checkpoint after checking its log key's signature (`Unproven`)."""
+    return open_checkpoint(raw, verifier)[0]

@@ -1,0 +1,221 @@
+"""Building a node from its agency directory: the one place where stores, keys and procedures meet.
+
+::
+
+    node.toml              configuration
+    keys/node.key          log, witness, node, desk, sealing and master secrets, under a passphrase
+    roster/<n>.json|.note  the roster versions, put there by ``pledger roster finish``
+    opening.entry          the opening that the root key signed
+    data/log.db, keys.db   stores
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from ledger import codec, keys
+from ledger.checkpoint import open_checkpoint
+from ledger.entry import Entry, check_parts, parse_header
+from ledger.errors import LedgerError, Malformed, StoreError
+from ledger.merkle import EMPTY_ROOT, root_at
+from ledger.names import Origin
+from ledger.note import verifier_of
+from ledger.roster import Roster, roster_hash
+from ledger.verify import read_rosters
+from node import body_store, key_store, lease, log_store
+from node.body_store import BodyStore
+from node.config import Config
+from node.database import Database
+from node.key_file import read_key_file
+from node.key_store import KeyStore
+from node.log_store import LogStore
+from node.mirror import Mirror
+from node.resume import Answer, reason_to_wait
+from node.sequencer import Sequencer, SequencerKeys, load_state
+from node.sources import DirectorySource
+from node.static_tree import StaticTree
+from node.submission import Submission
+
+ROSTER_DIRECTORY = "roster"
+OPENING_FILE = "opening.entry"
+NODE_KEY_FILE = "keys/node.key"
+OPENING_BYTES_MAX = 70_000
+
+
+class Node:
+    """One agency's node, without its network: stores, sequencer, mirrors, static tree."""
+
+    def __init__(
+        self, config: Config, passphrase: str, random: Callable[[int], bytes], *, on_word: bool
+    ) -> None:
+        """Open everything and take the lease; raise `LedgerError` if anything is not as it must be.
+
+        ``on_word``: the operator vouches that this log ran nowhere else.
+        """
+        self.config = config
+        self.rosters, pairs = load_rosters(config)
+        self.ledger_id = self.rosters[0].hash
+        secrets = read_key_file(config.directory / NODE_KEY_FILE, passphrase)
+        config.data.mkdir(parents=True, exist_ok=True)
+        log_path, keys_path = config.data / "log.db", config.data / "keys.db"
+        self._database = Database(log_path, [log_store.SCHEMA, body_store.SCHEMA, lease.SCHEMA])
+        self._keys_database = Database(keys_path, [key_store.SCHEMA])
+        self.store = LogStore(self._database)
+        data_keys = KeyStore(self._keys_database, secrets["master"], random)
+        self.bodies = BodyStore(self._database, data_keys)
+        self._instance_path = lease.instance_path(log_path)
+        by_hash = {roster.hash: roster for roster in self.rosters}
+        self.origin = Origin(config.ledger, config.agency)
+        self._refusal = self._check_instance()
+        self._is_new = self.store.size(str(self.origin)) == 0
+        self._answers: dict[str, Answer] = {}
+        self._on_word = on_word
+        log_key = keys.SigningKey(secrets["log"])
+        self._log_public_key = log_key.public_key
+        self.sequencer = Sequencer(
+            self._database,
+            self.store,
+            self.bodies,
+            data_keys,
+            state=load_state(self.store, self.ledger_id, self.origin, by_hash),
+            signing=SequencerKeys(log=log_key, sealing_seed=secrets["sealing"]),
+            token=lease.take_lease(self._database, f"{socket.gethostname()} process {os.getpid()}"),
+            on_commit=self._write_instance,
+        )
+        self.mirrors = {
+            name: Mirror(
+                self._database,
+                self.store,
+                load_state(self.store, self.ledger_id, Origin(config.ledger, name), by_hash),
+            )
+            for name in self.rosters[-1].agencies
+            if name != config.agency
+        }
+        self._faults: dict[str, str] = {}
+        self.tree = StaticTree(self.store, config.ledger, pairs)
+        for origin in self.logs():
+            self.tree.publish(origin)
+
+    def close(self) -> None:
+        """Close both databases."""
+        self._database.close()
+        self._keys_database.close()
+
+    @property
+    def waiting(self) -> str | None:
+        """Why nothing is sequenced now, or None."""
+        if self._refusal is not None:
+            return self._refusal
+        reader = self.store.reader(str(self.origin))
+        return reason_to_wait(
+            self._answers,
+            agencies=len(self.rosters[-1].agencies),
+            size=self.sequencer.state.size,
+            root_at=lambda size: root_at(reader, size),
+            is_new=self._is_new,
+            on_word=self._on_word,
+        )
+
+    def logs(self) -> list[Origin]:
+        """Every log that this node holds, its own first."""
+        return [self.origin, *(mirror.origin for mirror in self.mirrors.values())]
+
+    def faults(self) -> dict[str, str]:
+        """By origin, why a mirror does not go on."""
+        return self._faults
+
+    def set_fault(self, origin: Origin, text: str | None) -> None:
+        """Note why a mirror does not go on, or that it does."""
+        if text is None:
+            self._faults.pop(str(origin), None)
+        else:
+            self._faults[str(origin)] = text
+
+    def hear(self, agency: str, note: bytes | None) -> None:
+        """Take what another agency holds of this log, once per start: a checkpoint, or None for nothing.
+
+        Raises `Unproven` for a checkpoint that this log's key did not sign: it is no answer.
+        """
+        if agency in self._answers or agency not in self.mirrors:
+            return
+        answer = Answer(size=0, root=EMPTY_ROOT)
+        if note is not None:
+            checkpoint, _ = open_checkpoint(note, verifier_of(str(self.origin), self._log_public_key))
+            answer = Answer(size=checkpoint.size, root=checkpoint.root)
+        self._answers[agency] = answer
+
+    @property
+    def unheard(self) -> list[str]:
+        """Agencies that have not answered since this start."""
+        return [name for name in self.mirrors if name not in self._answers]
+
+    def found(self, hour: int) -> bool:
+        """Sequence the opening if the log is empty and nothing forbids it; return whether it was done."""
+        if self.sequencer.state.size or self.waiting is not None:
+            return False
+        self._write_instance(0, EMPTY_ROOT)
+        self.sequencer.open_era(Submission(entry=load_opening(self.config.directory)), hour)
+        self.tree.publish(self.origin)
+        return True
+
+    def _check_instance(self) -> str | None:
+        size = self.store.size(str(self.origin))
+        reader = self.store.reader(str(self.origin))
+        refusal = lease.check_instance(
+            lease.read_instance(self._instance_path),
+            host=socket.gethostname(),
+            path=str(self.config.data / "log.db"),
+            size=size,
+            root_at=lambda at: root_at(reader, at),
+        )
+        return None if refusal is None else refusal.text
+
+    def _write_instance(self, size: int, root: bytes) -> None:
+        record = lease.InstanceRecord(
+            host=socket.gethostname(), path=str(self.config.data / "log.db"), size=size, root=root
+        )
+        lease.write_instance(self._instance_path, record)
+
+
+def load_rosters(config: Config) -> tuple[list[Roster], dict[int, tuple[bytes, bytes]]]:
+    """Return the roster versions of an agency directory, and their bytes and signatures by version."""
+    directory = config.directory / ROSTER_DIRECTORY
+    first = directory / "1.json"
+    if not first.is_file():
+        raise Malformed(f"{first} is missing: finish the roster first (`pledger roster finish`)")
+    rosters, found = read_rosters(DirectorySource(config.directory), roster_hash(first.read_bytes()))
+    if found:
+        raise Malformed(f"{directory}: {found[0]}")
+    latest = rosters[-1]
+    if config.ledger != latest.ledger or config.agency not in latest.agencies:
+        raise Malformed(
+            f"{config.directory}/node.toml is of agency {config.agency} in ledger {config.ledger}; the "
+            f"roster is of ledger {latest.ledger} with {', '.join(latest.agencies)}"
+        )
+    pairs = {one.version: (one.raw, (directory / f"{one.version}.note").read_bytes()) for one in rosters}
+    return rosters, pairs
+
+
+def load_opening(directory: Path) -> Entry:
+    """Return the opening entry that ``roster finish`` signed into the directory."""
+    path = directory / OPENING_FILE
+    try:
+        value = codec.decode(path.read_bytes(), bytes_max=OPENING_BYTES_MAX)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}: run `pledger roster finish` first") from None
+    except LedgerError as error:
+        raise Malformed(f"{path}: {error}") from None
+    match value:
+        case [bytes(header), bytes(signature), list(bodies)] if all(isinstance(one, bytes) for one in bodies):
+            check_parts(signature)
+            return Entry(header=parse_header(header), signature=signature, bodies=tuple(bodies))
+    raise Malformed(f"{path} is not an opening")
+
+
+def save_opening(directory: Path, entry: Entry) -> None:
+    """Write the opening entry for `load_opening`."""
+    raw = codec.encode([entry.header.raw, entry.signature, list(entry.bodies)])
+    (directory / OPENING_FILE).write_bytes(raw)
