@@ -200,11 +200,26 @@ def test_a_log_whose_origin_is_no_key_name_signs_nothing(origin: str) -> None:
         sign_checkpoint(Checkpoint(origin=origin, size=0, root=EMPTY_ROOT), KEY)
 
 
+@pytest.mark.parametrize("line", ["with\ttab", "with\rreturn", "\ud800"])
+def test_a_text_that_no_note_holds_is_not_made(line: str) -> None:
+    """Controls and lone surrogates in origin or extensions."""
+    for origin, extensions in ((line, ()), ("origin", (line,))):
+        with pytest.raises(Malformed):
+            format_checkpoint(Checkpoint(origin=origin, size=0, root=EMPTY_ROOT, extensions=extensions))
+
+
 @given(st.integers(0, 2**63 - 1))
 def test_sizes_have_one_form(size: int) -> None:
     """Decimal, and every change of a byte is refused or another number."""
     assert parse_size(str(size)) == size
     assert size not in accepted(as_text(parse_size), spoiled(str(size).encode()))
+
+
+@pytest.mark.parametrize("text", [str(2**63), "9" * 19, "1" + "0" * 19, "9" * 100_000])
+def test_larger_sizes_are_malformed(text: str) -> None:
+    """2^63-1 is the last, and long digits cost nothing."""
+    with pytest.raises(Malformed):
+        parse_size(text)
 
 
 @given(st.binary(min_size=32, max_size=32))

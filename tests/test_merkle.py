@@ -219,6 +219,18 @@ def test_no_changed_consistency_proof_holds(old: int, new: int) -> None:
     assert _refused(check_consistency, new, old, proof, old_root, new_root)
 
 
+def test_hashes_of_another_length_prove_nothing() -> None:
+    """Not even where they agree: a byte moved from one hash to its neighbour would hash alike."""
+    for wrong in (b"", bytes(31), bytes(33)):
+        assert _refused(check_inclusion, wrong, 0, 1, [], wrong)
+        assert _refused(check_consistency, 5, 5, [], wrong, wrong)
+    left, right = LEAVES[:2]
+    assert _refused(check_inclusion, left + right[:1], 0, 2, [right[1:]], ROOTS[2])
+    assert _refused(check_inclusion, left[:-1], 0, 2, [left[-1:] + right], ROOTS[2])
+    moved = merkle.node_hash(left[:-1], left[-1:] + right)
+    assert _refused(check_consistency, 1, 2, [left[-1:] + right], left[:-1], moved)
+
+
 @given(st.integers(1, 300), st.data())
 def test_a_proof_for_one_tree_is_none_for_another(size: int, data: st.DataObject) -> None:
     """Changing one leaf below the old size makes consistency unproven, whatever the sizes."""

@@ -131,6 +131,12 @@ def test_every_change_of_a_private_key_is_refused_without_showing_it() -> None:
         assert "AAAA" not in str(refusal.value)
 
 
+def test_a_verifier_key_has_so_many_characters() -> None:
+    """A longer one is not even looked at, however well its parts agree."""
+    with pytest.raises(Malformed):
+        parse_vkey(format_vkey(verifier_of("n" * note.VKEY_CHARACTERS_MAX, PETER.public_key)))
+
+
 def test_a_verifier_key_is_no_private_key() -> None:
     """Nor the other way round: the two forms never stand for each other."""
     with pytest.raises(Malformed):

@@ -233,5 +233,5 @@ def test_the_largest_proof_fits_its_bound() -> None:
     data = format_proof(largest)
     assert parse_proof(data) == largest
     assert len(data) <= proof.PROOF_BYTES_MAX
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed, match="a proof of"):
         parse_proof(data + bytes(proof.PROOF_BYTES_MAX))

@@ -286,6 +286,8 @@ def test_tiles_that_do_not_fit_together_are_unproven() -> None:
         theirs.levels[level][node] = bytes(32)
         with pytest.raises(Unproven):
             first_difference(OURS, 66_000, theirs, 66_000)
+        with pytest.raises(Unproven):
+            first_difference(theirs, 66_000, OURS, 66_000)
 
 
 def test_a_short_tile_from_a_peer_is_malformed() -> None:

@@ -219,7 +219,7 @@ def record(
         "notice": {"text_hash": "ab" * 32, "lang": "ru", "shown_on": "2026-09-01", "channel": "paper"},
         "enrolment": {"org_id": "school-1", "stage": "basic", "class_level": 7, "entry_type": "new",
                       "date": "2026-09-01", "profile": "school_only"},
-        "subject_result": {"org_id": "school-1", "school_year": "2026/2027", "term": "1", "subject_code": "math",
+        "subject_result": {"org_id": "school-1", "school_year": "2026/2027", "term": "q1", "subject_code": "math",
                            "scale": "ru5", "value": "5", "result_type": "term"},
     }
     acts = {one["name"]: one["act"] for one in _kinds()}
