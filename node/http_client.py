@@ -34,8 +34,7 @@ async def exchange(session: aiohttp.ClientSession, base_url: str, request: Reque
     try:
         async with session.request(request.method, url, data=request.body or None, headers=headers) as answer:
             body = await _read_bounded(answer)
-            status = 200 if answer.status == 206 else answer.status
-            return Response(status=status, body=body, content_type=answer.content_type)
+            return Response(status=answer.status, body=body, content_type=answer.content_type)
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise Unreachable(f"no answer from {base_url}: {reason}") from None

@@ -8,12 +8,13 @@ and nothing false is stored. A peer that shows another history than the one held
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
-from ledger.chain import ChainState, extend
+from ledger.chain import ChainState, Judged, extend
 from ledger.checkpoint import Checkpoint, open_checkpoint
 from ledger.errors import Refused, Undecided, Unproven
 from ledger.keys import VerifyMany
-from ledger.merkle import root_at
+from ledger.merkle import check_consistency, root_at
 from ledger.names import Origin
 from ledger.note import NoteVerifier, verifier_of
 from ledger.tiles import TILE_WIDTH, bundles_of
@@ -21,20 +22,23 @@ from node.database import Database
 from node.log_store import LogStore
 from node.protocol import Procedure
 from node.sequencer import stored_leaf
-from node.session import fetch_checkpoint, fetch_leaves
+from node.session import fetch_checkpoint, fetch_consistency, fetch_leaves
 
-PULL_BUNDLES_MAX = 256
-"""Bundles read before a pull stops: 65,536 entries and typically 26 MB in memory. A log further ahead needs
-a larger bound here, because only the checkpoint's size proves a root."""
+PULL_BUNDLES_MAX = 16
+"""Bundles of one pull: 4,096 entries, typically 2 MB in memory. A log further ahead is taken in parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulled:
-    """What a peer gave: a checkpoint note, and the leaves from ``start`` up to its size."""
+    """What a peer gave: a checkpoint note, and leaves from ``start`` on.
+
+    If the leaves end below the checkpoint's size, ``consistency`` is the proof from their end to it.
+    """
 
     note: bytes
     start: int
     leaves: tuple[bytes, ...]
+    consistency: tuple[bytes, ...] = ()
 
 
 def log_key(state: ChainState) -> NoteVerifier | None:
@@ -57,18 +61,18 @@ def pull(state: ChainState, held_bytes: int) -> Procedure[Pulled | None]:
     key = log_key(state)
     if key is not None:
         open_checkpoint(note, key)
-    if claim.size == held:
+    if claim.size <= held:
         return Pulled(note=note, start=held, leaves=()) if key is not None else None
-    if claim.size < held:
-        return Pulled(note=note, start=held, leaves=())
     leaves: list[bytes] = []
-    for tile in list(bundles_of(held, claim.size))[: PULL_BUNDLES_MAX + 1]:
-        skip = held - tile.index * TILE_WIDTH if tile.index == held // TILE_WIDTH else 0
+    for tile in islice(bundles_of(held, claim.size), PULL_BUNDLES_MAX):
+        skip = max(0, held - tile.index * TILE_WIDTH)
         leaves += yield from fetch_leaves(origin, tile, skip, held_bytes if skip else 0)
-        if held == 0 and key is None:
+        if key is None:
             key = _key_of_opening(state, leaves[0])
             open_checkpoint(note, key)
-    return Pulled(note=note, start=held, leaves=tuple(leaves))
+    end = held + len(leaves)
+    proof = (yield from fetch_consistency(origin, end, claim.size)) if end < claim.size else []
+    return Pulled(note=note, start=held, leaves=tuple(leaves), consistency=tuple(proof))
 
 
 def _key_of_opening(state: ChainState, opening: bytes) -> NoteVerifier:
@@ -113,23 +117,29 @@ class Mirror:
         if key is None:
             raise Undecided(f"{self.origin} has no opening yet")
         checkpoint, _ = open_checkpoint(pulled.note, key)
-        self._check_root(state, checkpoint)
+        self._check_root(state, checkpoint, pulled.consistency)
         if pulled.leaves:
-            leaves = [stored_leaf(*pair) for pair in zip(judged, pulled.leaves, strict=True)]
-            with self._database.transaction():
-                self._store.append(str(self.origin), leaves)
-                self._store.put_checkpoint(str(self.origin), pulled.note, checkpoint.size, checkpoint.root)
+            self._store_leaves(pulled, judged, checkpoint)
             self.state = state
         return len(pulled.leaves)
 
-    def _check_root(self, state: ChainState, checkpoint: Checkpoint) -> None:
-        if checkpoint.size > state.size:
-            raise Undecided(f"{self.origin}: {checkpoint.size - state.size} leaves are still to be read")
-        root = (
-            state.tree.root()
-            if checkpoint.size == state.size
-            else root_at(self._store.reader(str(self.origin)), checkpoint.size)
-        )
+    def _store_leaves(self, pulled: Pulled, judged: list[Judged], checkpoint: Checkpoint) -> None:
+        """Store leaves, and the checkpoint once all below it are there."""
+        origin = str(self.origin)
+        leaves = [stored_leaf(*pair) for pair in zip(judged, pulled.leaves, strict=True)]
+        with self._database.transaction():
+            self._store.append(origin, leaves)
+            if pulled.start + len(leaves) == checkpoint.size:
+                self._store.put_checkpoint(origin, pulled.note, checkpoint.size, checkpoint.root)
+
+    def _check_root(self, state: ChainState, checkpoint: Checkpoint, consistency: tuple[bytes, ...]) -> None:
+        """Raise `Unproven` unless the leaves up to ``state`` and the checkpoint are of one history."""
+        size, root = state.size, state.tree.root()
+        if checkpoint.size > size:
+            check_consistency(size, checkpoint.size, consistency, root, checkpoint.root)
+            return
+        if checkpoint.size < size:
+            root = root_at(self._store.reader(str(self.origin)), checkpoint.size)
         if root != checkpoint.root:
             raise Unproven(
                 f"{self.origin}: two histories are signed by its log key: the checkpoint of size "

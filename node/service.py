@@ -158,7 +158,10 @@ class Service:
                 await self._on_store(self._node.found, hour_now())
             for url in urls:
                 try:
-                    if await self._mirror_once(session, url, mirror):
+                    new = await self._mirror_once(session, url, mirror)
+                    while new:  # a log far ahead comes in parts
+                        new = await self._mirror_once(session, url, mirror)
+                    if new is not None:
                         break
                 except Unreachable:
                     continue
@@ -168,18 +171,18 @@ class Service:
                     self._node.set_fault(mirror.origin, str(error))
             await asyncio.sleep(self._node.config.mirror_interval_s)
 
-    async def _mirror_once(self, session: aiohttp.ClientSession, url: str, mirror: Mirror) -> bool:
-        """Ask one address for what is new; return whether it had the log."""
+    async def _mirror_once(self, session: aiohttp.ClientSession, url: str, mirror: Mirror) -> int | None:
+        """Take what one address has that is new; return how many leaves, or None if it has not the log."""
         held_bytes = await self._on_store(mirror.held_bytes)
         pulled = await drive(session, url, pull(mirror.state, held_bytes))
         if pulled is None:
-            return False
+            return None
         new = await self._on_store(mirror.take, pulled, verify_many)
         self._node.set_fault(mirror.origin, None)
         if new:
             await self._on_store(self._node.tree.publish, mirror.origin)
             structured_log.event("mirror.took", origin=str(mirror.origin), leaves=new, size=mirror.state.size)
-        return True
+        return new
 
 
 def serve(open_node: Callable[[], Node], on_ready: Callable[[str], None]) -> None:

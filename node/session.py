@@ -10,13 +10,14 @@ import json
 from typing import Any
 
 from ledger import tree
-from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
+from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import Malformed, Unproven
 from ledger.leaf import Leaf, parse_leaf
+from ledger.merkle import prove_consistency
 from ledger.names import Origin
 from ledger.note import NoteVerifier, parse_note
 from ledger.proof import TlogProof, check_proof, parse_proof
-from ledger.tiles import Tile, decode_bundle
+from ledger.tiles import TILE_WIDTH, Tile, decode_bundle, split_tile
 from ledger.tree import LogPath, format_tree_path
 from node.protocol import Procedure, Request, check_answer
 
@@ -56,7 +57,8 @@ def fetch_file(path: str, offset: int = 0) -> Procedure[bytes | None]:
     check_answer(response)
     if len(response.body) > tree.bytes_max(tree.parse_tree_path(path)):
         raise Malformed(f"{path} is larger than its kind can be")
-    return response.body
+    is_whole = response.status == 200  # a plain web server may answer a range with the whole file
+    return response.body[offset:] if is_whole else response.body
 
 
 def check_receipt(
@@ -90,6 +92,46 @@ def fetch_leaves(origin: Origin, tile: Tile, held: int, held_bytes: int) -> Proc
     return decode_bundle(raw, tile.width - held)
 
 
-def open_published(raw: bytes, verifier: NoteVerifier) -> Checkpoint:
-    """Return a fetched checkpoint after checking its log key's signature (`Unproven`)."""
-    return open_checkpoint(raw, verifier)[0]
+def fetch_consistency(origin: Origin, old: int, new: int) -> Procedure[list[bytes]]:
+    """Return the RFC 6962 proof from ``old`` to ``new``, computed from the hash tiles that it needs.
+
+    Nothing of the tiles is believed: the caller checks the proof against the root it computed and the one
+    signed.
+    """
+    tiles = _Tiles(new)
+    while True:
+        try:
+            return prove_consistency(tiles, old, new)
+        except _MissingTile as missing:
+            path = format_tree_path(LogPath(origin.agency, origin.era, "", missing.tile))
+            raw = yield from fetch_file(path)
+            if raw is None:
+                raise Unproven(f"{path} is behind a published checkpoint, but not there") from None
+            tiles.add(missing.tile, raw)
+
+
+class _MissingTile(Exception):
+    """A proof needs a tile that was not fetched yet."""
+
+    def __init__(self, tile: Tile) -> None:
+        super().__init__(tile)
+        self.tile = tile
+
+
+class _Tiles:
+    """The hash tiles fetched so far, as a `merkle.HashReader` of a tree of ``size`` leaves."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._tiles: dict[Tile, list[bytes]] = {}
+
+    def add(self, tile: Tile, raw: bytes) -> None:
+        self._tiles[tile] = split_tile(raw, tile.width)
+
+    def hashes(self, level: int, start: int, count: int) -> list[bytes]:
+        index, place = divmod(start, TILE_WIDTH)
+        width = min(TILE_WIDTH, self._size // TILE_WIDTH**level - index * TILE_WIDTH)
+        tile = Tile(level=level, index=index, width=width)
+        if tile not in self._tiles:
+            raise _MissingTile(tile)
+        return self._tiles[tile][place : place + count]
