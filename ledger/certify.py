@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ledger.authority import Authority
-from ledger.cosignature import check_cosignature
-from ledger.errors import LedgerError
+from ledger.cosignature import is_cosigned
 from ledger.governance import Card
 from ledger.names import witness_key_name
 from ledger.note import TYPE_COSIGNATURE, Note, NoteVerifier, verifier_of
@@ -61,15 +60,4 @@ def _cosigners(note: Note, authority: Authority, cards: Mapping[bytes, Card]) ->
         verifier_of(witness_key_name(ledger, name), card.witness_key, TYPE_COSIGNATURE)
         for name, card in pinned.items()
     ]
-    return [verifier for verifier in verifiers if _has_cosigned(note, verifier)]
-
-
-def _has_cosigned(note: Note, verifier: NoteVerifier) -> bool:
-    for line in note.lines:
-        if (line.name, line.key_id) == (verifier.name, verifier.key_id):
-            try:
-                check_cosignature(note.text, line, verifier)
-            except LedgerError:
-                continue
-            return True
-    return False
+    return [verifier for verifier in verifiers if is_cosigned(note, verifier)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from ledger.checkpoint import parse_checkpoint
 from ledger.errors import Malformed, Unproven
 from ledger.keys import SIGNATURE_BYTES, Signer, is_signature
-from ledger.note import TYPE_COSIGNATURE, NoteVerifier, SignatureLine, format_line, verifier_of
+from ledger.note import TYPE_COSIGNATURE, Note, NoteVerifier, SignatureLine, format_line, verifier_of
 
 TIMESTAMP_BYTES = 8
 
@@ -49,6 +49,18 @@ def check_cosignature(checkpoint_text: str, line: SignatureLine, verifier: NoteV
     if not is_signature(verifier.public_key, _message(checkpoint_text, timestamp), signature):
         raise Unproven(f"cosignature of {line.name!r} is bad")
     return timestamp
+
+
+def is_cosigned(note: Note, verifier: NoteVerifier) -> bool:
+    """Whether a good cosignature by ``verifier`` stands on ``note``, a checkpoint; bad ones are ignored."""
+    for line in note.lines:
+        if (line.name, line.key_id) == (verifier.name, verifier.key_id):
+            try:
+                check_cosignature(note.text, line, verifier)
+            except Unproven:
+                continue
+            return True
+    return False
 
 
 def _message(checkpoint_text: str, timestamp: int) -> bytes:

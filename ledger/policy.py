@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ledger.cosignature import check_cosignature
-from ledger.errors import LedgerError, Malformed, Unproven
+from ledger.cosignature import is_cosigned
+from ledger.errors import Malformed, Unproven
 from ledger.note import TYPE_COSIGNATURE, Note, NoteVerifier, parse_vkey
 
 LINES_MAX = 5000
+"""A log and a witness for each of a thousand agencies, with their groups and some comments."""
 NO_QUORUM = "none"
 
 
@@ -70,19 +71,8 @@ def check_quorum(policy: Policy, note: Note) -> None:
 def _is_met(policy: Policy, name: str, note: Note) -> bool:
     group = policy.groups.get(name)
     if group is None:
-        return _has_cosigned(policy.witnesses[name], note)
+        return is_cosigned(note, policy.witnesses[name])
     return sum(_is_met(policy, member, note) for member in group.members) >= group.needed
-
-
-def _has_cosigned(verifier: NoteVerifier, note: Note) -> bool:
-    for line in note.lines:
-        if (line.name, line.key_id) == (verifier.name, verifier.key_id):
-            try:
-                check_cosignature(note.text, line, verifier)
-            except LedgerError:
-                continue
-            return True
-    return False
 
 
 class _Reader:

@@ -1,0 +1,137 @@
+"""A single proof in an outsider's hands: what it shows, and every way to cheat with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger import codec
+from ledger.errors import LedgerError
+from ledger.keys import verify_many
+from ledger.merkle import prove_inclusion_in
+from ledger.note import format_vkey, verifier_of
+from ledger.presentation import make_presentation
+from ledger.proof import TlogProof, format_proof, parse_proof
+from ledger.report import Report
+from ledger.verify_proof import is_proof, verify_proof, verify_with_key
+from tests.world import Log, MemorySource, World, key, record, seed
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    world = World()
+    log = world.logs["district"]
+    log.take(log.leaf(log.private([record("notice"), record("enrolment"), record()])))
+    return world
+
+
+def receipt(log: Log, index: int) -> TlogProof:
+    hashes = [one.hash for one in log.judged()]
+    path = prove_inclusion_in(hashes, index)
+    return TlogProof(extra=log.leaves[index], index=index, hashes=tuple(path), checkpoint=log.checkpoint())
+
+
+def shown(log: Log) -> bytes:
+    from ledger.entry import PrivateBodies
+
+    bodies = PrivateBodies(
+        padding_seed=seed("padding 0"), records=(record("notice"), record("enrolment"), record())
+    )
+    return make_presentation(receipt(log, 2), record(), bodies.hashes())
+
+
+def judge(world: World, proof: bytes, ledger_id: bytes | None = None) -> Report:
+    return verify_proof(proof, MemorySource(world.tree()), ledger_id or world.ledger_id, verify_many)
+
+
+def policy(world: World, log_key: bytes, quorum: str = "none") -> str:
+    return f"log {format_vkey(verifier_of('test/district/1', log_key))}\nquorum {quorum}\n"
+
+
+def test_a_shown_record_is_verified_with_the_log_beside_it(world: World) -> None:
+    """The control: shown part, path, entry, log, author."""
+    proof = shown(world.logs["district"])
+    report = judge(world, proof)
+    assert is_proof(proof) and report.problems == () and report.verdict == "verified"
+    assert (report.entries, report.records, report.bodies["held"]) == (1, 1, 1)
+    assert seed("pid anna")[:16] not in (parse_proof(proof).extra or b"")
+
+
+def test_a_receipt_is_verified_too(world: World) -> None:
+    """A receipt is a proof of the whole entry, with its bodies withheld."""
+    report = judge(world, format_proof(receipt(world.logs["district"], 2)))
+    assert report.verdict == "verified" and report.bodies["withheld"] == 4
+
+
+def test_each_byte_changed_is_never_verified_as_the_same(world: World) -> None:
+    """Flipping any byte of a shown record ends in a refusal, and in no other error."""
+    proof = shown(world.logs["district"])
+    text = policy(world, world.logs["district"].key("log").public_key)
+    assert verify_with_key(proof, world.ledger_id, text).verdict == "verified"
+    for place in range(len(proof)):
+        spoiled = bytearray(proof)
+        spoiled[place] ^= 1
+        try:
+            verdict = verify_with_key(bytes(spoiled), world.ledger_id, text).verdict
+        except LedgerError:
+            continue
+        assert verdict != "verified", place
+
+
+def test_another_mark_under_the_same_path_is_refused(world: World) -> None:
+    """The shown part is replaced by one with a better mark."""
+    proof = parse_proof(shown(world.logs["district"]))
+    extra = codec.decode(proof.extra or b"")
+    extra["shown"] = record(value="4").shown_part
+    forged = TlogProof(
+        extra=codec.encode(extra), index=proof.index, hashes=proof.hashes, checkpoint=proof.checkpoint
+    )
+    [problem] = judge(world, format_proof(forged)).problems
+    assert problem.violation.rule.name == "record.proof"
+
+
+def test_another_ledger_is_refused(world: World) -> None:
+    """The same proof under another ledger id, with dossier and with policy."""
+    proof = shown(world.logs["district"])
+    assert judge(world, proof, bytes(32)).verdict == "failed"
+    text = policy(world, world.logs["district"].key("log").public_key)
+    assert verify_with_key(proof, bytes(32), text).verdict == "failed"
+
+
+def test_another_log_key_is_refused(world: World) -> None:
+    """A policy with another key for the origin, and one without the origin."""
+    proof = shown(world.logs["district"])
+    assert verify_with_key(proof, world.ledger_id, policy(world, key("thief").public_key)).verdict == "failed"
+    elsewhere = f"log {format_vkey(verifier_of('test/sport/1', key('x').public_key))}\nquorum none\n"
+    assert verify_with_key(proof, world.ledger_id, elsewhere).verdict == "incomplete"
+
+
+def test_a_log_that_has_another_leaf_there_convicts(world: World) -> None:
+    """The log key signs a second history for the outsider only: the dossier in hand shows it."""
+    twin = World()
+    log = twin.logs["district"]
+    log.take(log.leaf(log.private([record("notice"), record("enrolment"), record(value="4")], number=7)))
+    codes = [one.violation.rule.name for one in judge(twin, shown(world.logs["district"])).problems]
+    assert codes == ["record.proof"]
+
+
+def test_an_author_without_a_grant_is_named(world: World) -> None:
+    """The proof alone cannot show it; the log beside it does."""
+    twin = World()
+    log = twin.logs["district"]
+    log.append(log.leaf(log.private([record("notice"), record("enrolment"), record()], by="stranger")))
+    codes = [one.violation.rule.name for one in judge(twin, shown(log)).problems]
+    assert codes == ["author.unknown"]
+
+
+def test_noise_is_a_failed_report(world: World) -> None:
+    """A cut or empty proof, and one without leaf, have a verdict and no traceback."""
+    proof = shown(world.logs["district"])
+    bare = parse_proof(proof)
+    for data in (
+        b"",
+        proof[:100],
+        proof[:-1],
+        proof + b"\n",
+        format_proof(TlogProof(extra=None, index=bare.index, hashes=bare.hashes, checkpoint=bare.checkpoint)),
+    ):
+        assert judge(world, data).verdict == "failed"
