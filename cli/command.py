@@ -55,8 +55,6 @@ class Group(click.Group):
             return output.INTERRUPTED
         except BrokenPipeError:
             return _leave_broken_pipe()
-        except click.UsageError as error:
-            return _fail_usage(error, as_json=as_json)
         except (LedgerError, OSError, click.ClickException) as error:
             return output.fail(error, as_json=as_json)
         return code if isinstance(code, int) else output.DONE
@@ -99,14 +97,6 @@ def now() -> datetime.datetime:
 def _epilog(examples: Sequence[str]) -> str:
     lines = ["\b", "Example:" if len(examples) == 1 else "Examples:", *(f"  {one}" for one in examples)]
     return "\n".join([*lines, "", EXIT_CODES])
-
-
-def _fail_usage(error: click.UsageError, *, as_json: bool) -> int:
-    """A usage error names the command whose help to read."""
-    code = output.fail(error, as_json=as_json)
-    if error.ctx is not None:
-        output.remark(f"   do: read {error.ctx.command_path} --help")
-    return output.USAGE if code == output.FAILED else code
 
 
 def _leave_broken_pipe() -> int:

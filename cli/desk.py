@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cli import output
 from cli.command import now
 from cli.import_records import Draft, Writer, make_records
 from cli.outbox import Outbox, Stored
@@ -63,7 +64,8 @@ class Desk:
     def sign(self, drafts: Sequence[Draft]) -> list[Stored]:
         """Return the drafts as signed entries, not yet kept."""
         records = make_records(drafts, os.urandom)
-        return sign_records(records, [draft.label for draft in drafts], self.author())
+        with output.progress() as progress:
+            return sign_records(records, [draft.label for draft in drafts], self.author(), progress)
 
     def keep(self, entries: Sequence[Stored]) -> None:
         """Put signed entries into the outbox, durable on return."""
@@ -73,8 +75,11 @@ class Desk:
     def send(self, *, with_refused: bool = False) -> Delivery:
         """Send everything that waits; without a node it goes on waiting."""
         target = self.workspace.target()
-        with HttpClient(target.url) as client:
-            return client.run(send_waiting(self.outbox, target, self.author(), with_refused=with_refused))
+        with HttpClient(target.url) as client, output.progress() as progress:
+            sending = send_waiting(
+                self.outbox, target, self.author(), with_refused=with_refused, progress=progress
+            )
+            return client.run(sending)
 
     def save_register(self, register: Register) -> Register:
         """Write the class register's next version."""
@@ -96,8 +101,14 @@ def open_desk(home: Path, passphrase_file: Path | None) -> Iterator[Desk]:
 
 
 def _completed(desk: Desk) -> Desk:
-    """The desk with every pupil whose enrolment was signed: a stop may have come before the register."""
-    signed = [pupil for stored in desk.outbox.entries() for pupil in stored.pupils]
+    """The desk with every pupil whose enrolment was signed: a stop may have come before the register.
+
+    Nothing is sent before the register is written, so open entries are enough; all of them where the register
+    itself is gone.
+    """
+    is_gone = desk.register.version == 0
+    entries = desk.outbox.entries() if is_gone else desk.outbox.waiting(with_refused=True)
+    signed = [pupil for stored in entries for pupil in stored.pupils]
     if all(pupil.local_id in desk.register.pupils for pupil in signed):
         return desk
     return replace(desk, register=desk.save_register(desk.register.adding(signed)))

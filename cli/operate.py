@@ -13,8 +13,7 @@ from cli.agency import directory_option
 from cli.command import command, group
 from cli.output import Table
 from cli.passphrase import passphrase_option, take_passphrase
-from ledger.errors import StoreError
-from node.config import FILE_NAME, load_config
+from node.config import load_config
 from node.http_client import HttpClient
 from node.session import fetch_json
 
@@ -35,16 +34,11 @@ def run(directory: Path, passphrase_file: Path | None, alone: bool) -> None:
     config = load_config(directory)
     passphrase = take_passphrase(passphrase_file, f"the node of {config.agency}")
     structured_log.start()
-    try:
-        service.serve(
-            lambda: Node(config, passphrase, os.urandom, on_word=alone),
-            lambda url: output.show({"url": url}, f"{config.agency} is served at {url}"),
-        )
-    except OSError as error:
-        raise StoreError(
-            f"cannot listen on {config.host}:{config.port}: {error.strerror or error}; end what uses that "
-            f"port, or change `listen` in {directory / FILE_NAME}"
-        ) from None
+    service.serve(
+        config,
+        lambda: Node(config, passphrase, os.urandom, on_word=alone),
+        lambda url: output.show({"url": url}, f"{config.agency} is served at {url}"),
+    )
 
 
 @command("status", "pledger node status --url http://127.0.0.1:8700", "pledger node status --dir district-7")

@@ -4,8 +4,10 @@ One file an entry, ``<entry id>.sealed``, locked under a key that follows from t
 shows neither marks nor pupils. States::
 
     waiting    signed, not (or not provably) taken by the node yet; sending it twice is harmless
-    accepted   the node's receipt is here, and was checked
+    accepted   the node's receipt is here, and was checked; moved to the folder ``accepted``
     refused    the node refused it, ``reason`` says why; nothing of it was written
+
+Accepted entries lie apart so that a command opens only what is open, not all that was signed in a year.
 
 A new file appears whole or not at all, and replaces an older content in one step, so a process killed at any
 moment loses nothing. Pupils of an enrolment stand in its file too: if the class register was not written any
@@ -15,7 +17,7 @@ more, it is completed from here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -24,7 +26,7 @@ from cli.failures import Usage
 from cli.register import Pupil
 from ledger import codec, keys
 from ledger.entry import Entry, PrivateBodies, check_parts, parse_header
-from ledger.errors import Malformed, StoreError, Unproven
+from ledger.errors import Conflict, Malformed, StoreError, Unproven
 from ledger.keys import SigningKey
 from ledger.record import Record, parse_record
 from node.durable_file import create_file, disk_errors, read_file, replace_file, sync_folder
@@ -79,19 +81,25 @@ class Outbox:
     def __init__(self, folder: Path, signer: SigningKey, random: RandomBytes) -> None:
         """The folder is made when the first entry comes."""
         self._folder = folder
+        self._archive = folder / "accepted"
         self._key = hashlib.sha256(_DOMAIN + signer.seed).digest()
         self._random = random
 
     def put(self, stored: Stored) -> None:
         """Keep a new entry, durable on return; raise `Conflict` if it is here already."""
-        with disk_errors(self._folder):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync_folder(self._folder.parent)
+        self._make(self._folder)
+        if (self._archive / self._name(stored.entry_id)).exists():
+            raise Conflict(f"entry {stored.entry_id.hex()} was accepted already")
         create_file(self._path(stored.entry_id), self._locked(stored))
 
     def update(self, stored: Stored) -> Stored:
         """Keep another state of an entry, durable on return; return it."""
-        replace_file(self._path(stored.entry_id), self._locked(stored))
+        if stored.state == "accepted":
+            self._make(self._archive)
+            replace_file(self._archive / self._name(stored.entry_id), self._locked(stored))
+            self.drop(stored)
+        else:
+            replace_file(self._path(stored.entry_id), self._locked(stored))
         return stored
 
     def replace(self, old: Stored, new: Stored) -> None:
@@ -108,12 +116,12 @@ class Outbox:
 
     def entries(self) -> list[Stored]:
         """Return everything in the outbox, oldest first."""
-        return sorted(self._read_all(), key=lambda one: (one.created_ms, one.entry_id))
+        return _in_order([*self._read_all(self._archive), *self._open()])
 
     def waiting(self, *, with_refused: bool = False) -> list[Stored]:
         """Return what is to be sent, oldest first."""
         wanted = {"waiting", "refused"} if with_refused else {"waiting"}
-        return [one for one in self.entries() if one.state in wanted]
+        return [one for one in _in_order(self._open()) if one.state in wanted]
 
     def find(self, prefix: str) -> tuple[Stored, Record | None]:
         """Return the entry whose id, or one of whose records, starts with these hex digits."""
@@ -129,10 +137,14 @@ class Outbox:
             raise Usage(f"{what} in the outbox starts with {prefix}: see pledger outbox list")
         return found[0]
 
-    def _read_all(self) -> Iterator[Stored]:
-        if not self._folder.is_dir():
-            return
-        for path in sorted(self._folder.glob(f"[0-9a-f]*{SUFFIX}")):
+    def _open(self) -> list[Stored]:
+        """What is not accepted; an entry that a stop left in both folders is accepted."""
+        archived = {path.name for path in self._archive.glob(f"*{SUFFIX}")}
+        found = self._read_all(self._folder)
+        return [stored for stored in found if self._name(stored.entry_id) not in archived]
+
+    def _read_all(self, folder: Path) -> Iterator[Stored]:
+        for path in sorted(folder.glob(f"[0-9a-f]*{SUFFIX}")):
             data = read_file(path, bytes_max=FILE_BYTES_MAX)
             if not data:  # the name was taken, and the process killed before the entry was there
                 continue
@@ -145,15 +157,29 @@ class Outbox:
             raise Unproven(f"{path}: damaged, changed, or made by another staff key") from None
         except Malformed as error:
             raise StoreError(f"{path}: made by another version of pledger? {error}") from None
-        if path.name != f"{stored.entry_id.hex()}{SUFFIX}":
+        if path.name != self._name(stored.entry_id):
             raise Unproven(f"{path}: holds another entry than its name says")
         return stored
 
+    @staticmethod
+    def _make(folder: Path) -> None:
+        with disk_errors(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+
+    @staticmethod
+    def _name(entry_id: bytes) -> str:
+        return f"{entry_id.hex()}{SUFFIX}"
+
     def _path(self, entry_id: bytes) -> Path:
-        return self._folder / f"{entry_id.hex()}{SUFFIX}"
+        return self._folder / self._name(entry_id)
 
     def _locked(self, stored: Stored) -> bytes:
         return keys.lock(self._key, codec.encode(_value(stored)), self._random(keys.NONCE_BYTES))
+
+
+def _in_order(entries: Iterable[Stored]) -> list[Stored]:
+    return sorted(entries, key=lambda one: (one.created_ms, one.entry_id))
 
 
 def accepted(stored: Stored, receipt: bytes) -> Stored:

@@ -175,6 +175,8 @@ def judge_error(error: BaseException) -> tuple[int, str]:
         if is_refusal(error.problem.status):
             return REFUSED, "nothing was written; mend what is named, then type the command again"
         return UNREACHABLE, "the node answered, but cannot do it now: check its address, and try again later"
+    if isinstance(error, click.UsageError):
+        return USAGE, f"read {error.ctx.command_path} --help" if error.ctx else ""
     for kind, code, advice in _FAILURES:
         if isinstance(error, kind):
             return code, advice

@@ -75,7 +75,8 @@ class Register:
 
     def adding(self, pupils: Iterable[Pupil]) -> Register:
         """Return the register with further pupils; those whose local id is known already are left alone."""
-        return replace(self, pupils={pupil.local_id: pupil for pupil in pupils} | dict(self.pupils))
+        new = {pupil.local_id: pupil for pupil in pupils if pupil.local_id not in self.pupils}
+        return replace(self, pupils={**self.pupils, **new})
 
     def readable_by(self, recipients: Iterable[bytes]) -> Register:
         """Return the register with further recipients."""

@@ -23,6 +23,7 @@ from cli.public_log import Target
 from ledger.entry import RECORDS_MAX, PrivateBodies, sign_private
 from ledger.errors import LedgerError
 from ledger.keys import SEED_BYTES, SigningKey
+from ledger.log_verifier import Progress
 from ledger.record import Record
 from node.protocol import Obstacle, Problem, ProblemAnswer, Procedure
 from node.session import check_receipt, submit
@@ -92,25 +93,39 @@ class Delivery:
         return [one for one in self.outcomes if one.signed.entry_id in wanted]
 
 
-def sign_records(records: Sequence[Record], labels: Sequence[str], author: Author) -> list[Stored]:
+def _quiet(label: str, done: int, total: int) -> None:
+    """No progress shown."""
+
+
+def sign_records(
+    records: Sequence[Record], labels: Sequence[str], author: Author, progress: Progress = _quiet
+) -> list[Stored]:
     """Return the records signed, up to 4,096 an entry; ``labels`` say where each comes from."""
-    cuts = range(0, len(records), RECORDS_MAX)
-    return [
-        _signed(records[cut : cut + RECORDS_MAX], labels[cut : cut + RECORDS_MAX], author, number)
-        for number, cut in enumerate(cuts)
-    ]
+    entries: list[Stored] = []
+    for cut in range(0, len(records), RECORDS_MAX):
+        end = cut + RECORDS_MAX
+        entries.append(_signed(records[cut:end], labels[cut:end], author, len(entries)))
+        progress("signed", min(end, len(records)), len(records))
+    return entries
 
 
 def send_waiting(
-    outbox: Outbox, target: Target, author: Author, *, with_refused: bool = False
+    outbox: Outbox,
+    target: Target,
+    author: Author,
+    *,
+    with_refused: bool = False,
+    progress: Progress = _quiet,
 ) -> Procedure[Delivery]:
     """Send everything that waits, oldest first; return what became of it."""
     outcomes: list[Outcome] = []
-    for stored in outbox.waiting(with_refused=with_refused):
+    waiting = outbox.waiting(with_refused=with_refused)
+    for stored in waiting:
         try:
             outcomes.append((yield from _send(outbox, stored, target, author)))
         except LedgerError as error:
             return Delivery(outcomes=tuple(outcomes), stopped=error)
+        progress("sent", len(outcomes), len(waiting))
     return Delivery(outcomes=tuple(outcomes))
 
 

@@ -107,11 +107,11 @@ def prove_command(name: str, path: Path, home: Path, passphrase_file: Path | Non
         receipt = _checked(stored, desk.workspace.target().log)
     data = make_presentation(receipt.proof, record, stored.submission.private.hashes())
     create_file(path, data)
-    ledger_id = desk.workspace.settings.ledger_id
+    ledger_id, url = desk.workspace.settings.ledger_id, desk.workspace.settings.url
     output.show(
         {"file": str(path), "record": record.hash.hex(), "ledger_id": ledger_id, **receipt.value},
         f"{path}: {record.kind}, record {record.hash.hex()}",
-        f"To check it, type: pledger verify {path} --ledger {ledger_id}",
+        f"To check it, type: pledger verify {path} --keys {url} --ledger {ledger_id}",
     )
 
 

@@ -22,6 +22,9 @@ from node.protocol import Obstacle
 IDS_SHOWN = 4
 """Waiting entries named in a line; the rest stands in ``outbox list``."""
 
+KNOWN_SHOWN = 10
+"""Records named as already recorded; a list imported twice would fill the screen with what is no news."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
@@ -97,9 +100,12 @@ def _parts(outcomes: Sequence[Outcome], left: Sequence[Stored], *, is_stopped: b
     if known:
         yield f"{len(known)} already recorded, left alone:"
         rows = [
-            [one.label, one.record.kind, one.standing.hex()[:16] if one.standing else ""] for one in known
+            [one.label, one.record.kind, one.standing.hex()[:16] if one.standing else ""]
+            for one in known[:KNOWN_SHOWN]
         ]
         yield Table(columns=["from", "kind", "recorded as"], rows=rows)
+        if len(known) > KNOWN_SHOWN:
+            yield f"… and {len(known) - KNOWN_SHOWN} more"
     repeated = sum(map(_count_known, outcomes)) - len(known)
     if repeated:
         yield f"{repeated} of the refused list are recorded already"
