@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ledger import codec, merkle
 from ledger.errors import Malformed
@@ -47,11 +47,11 @@ class Header:
     audience: int
     records_count: int
     records_root: bytes
+    entry_id: bytes = field(init=False)
+    """SHA-256 over the signed bytes: the entry's name everywhere."""
 
-    @property
-    def entry_id(self) -> bytes:
-        """SHA-256 over the signed bytes: the entry's name everywhere."""
-        return hashlib.sha256(DOMAIN + self.raw).digest()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entry_id", hashlib.sha256(DOMAIN + self.raw).digest())
 
     @property
     def is_public(self) -> bool:

@@ -59,6 +59,8 @@ class LogVerifier:
         self._dropped = 0
         self._seen: set[bytes] = set()
         self._tiles = TileFold()
+        self._differing: set[tuple[int, int]] = set()
+        """(level, node) of hashes that cannot be right, because a tile below them differs."""
         self._stops: dict[int, ChainState] = {}
         """Size of each checkpoint in hand to the state there, once it is reached."""
         self._notes: list[tuple[str, note.Note, Checkpoint]] = []
@@ -244,14 +246,19 @@ class LogVerifier:
                 self._add("tile.content", f"{self._path(tile)}: {error}", self._first_leaf(tile, 0))
                 continue
             if given != hashes:
-                place = next(
-                    n for n, pair in enumerate(zip(given, hashes, strict=True)) if pair[0] != pair[1]
-                )
-                self._add(
-                    "tile.content",
-                    f"{self._path(tile)} does not have the hash of the leaves in place {place}",
-                    self._first_leaf(tile, place),
-                )
+                self._name_difference(tile, given, hashes)
+
+    def _name_difference(self, tile: Tile, given: list[bytes], hashes: list[bytes]) -> None:
+        """Name the first place that differs, if it does not follow from a difference below, already named."""
+        level = tile.level or 0
+        pairs = enumerate(zip(given, hashes, strict=True), tile.index * TILE_WIDTH)
+        differing = (node for node, (ours, theirs) in pairs if ours != theirs)
+        node = next((node for node in differing if (level, node) not in self._differing), None)
+        if node is not None:
+            place = node % TILE_WIDTH
+            text = f"{self._path(tile)} does not have the hash of the leaves in place {place}"
+            self._add("tile.content", text, self._first_leaf(tile, place))
+        self._differing.add((level + 1, tile.index))
 
     @staticmethod
     def _first_leaf(tile: Tile, place: int) -> int:
@@ -263,15 +270,13 @@ class LogVerifier:
         return note.verifier_of(str(self.origin), card.card.log_key) if card else None
 
     def _check_checkpoint(self, file: str, raw: bytes, *, is_whole: bool) -> None:
-        key = self._log_key()
-        if key is None:
-            undecided = self.state.undecided_at is not None
-            rule = "adopt.undecided" if undecided else "checkpoint.signature"
-            self._add(rule, f"{self._path(file)}: no opening that could be judged gives its key")
-            return
         claim = parse_checkpoint(note.parse_note(raw).text)
         if claim.origin != str(self.origin):
             self._add("checkpoint.origin", f"{self._path(file)} is of {claim.origin[:200]!r}")
+            return
+        key = self._log_key()
+        if key is None:
+            self._check_without_opening(file, raw, is_whole=is_whole)
             return
         try:
             checkpoint, signed = open_checkpoint(raw, key)
@@ -291,6 +296,19 @@ class LogVerifier:
                 f"{self._path(file)}: the leaves below {checkpoint.size} give another "
                 "root than the one signed",
             )
+
+    def _check_without_opening(self, file: str, raw: bytes, *, is_whole: bool) -> None:
+        """The opening names the key; where it is not in hand, checkpoint and vkey must at least agree."""
+        if self.state.undecided_at is not None:
+            text = f"{self._path(file)}: the roster version under which its key was named is not in hand"
+            self._add("adopt.undecided", text)
+        elif self.state.size or is_whole:
+            self._add("checkpoint.signature", f"{self._path(file)}: no valid opening gives its key")
+        elif vkey := self._read("vkey"):
+            try:
+                open_checkpoint(raw, note.parse_vkey(vkey.decode(errors="replace").removesuffix("\n")))
+            except LedgerError as error:
+                self._add("checkpoint.signature", f"{self._path(file)} by the vkey beside it: {error}")
 
     def _check_vkey(self) -> None:
         key = self._log_key()

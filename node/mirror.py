@@ -111,8 +111,10 @@ class Mirror:
             return 0  # another pull was faster
         state, judged = extend(self.state, pulled.leaves, self._seen, check_signatures)
         found = [one for leaf in judged for one in leaf.violations]
+        if false := [one for one in found if one.rule.error is not Undecided]:
+            raise Refused(tuple(false))
         if found:
-            raise Refused(tuple(found))
+            raise Undecided(str(found[0]))
         key = log_key(state)
         if key is None:
             raise Undecided(f"{self.origin} has no opening yet")

@@ -28,6 +28,7 @@ from ledger.governance import (
 )
 from ledger.keys import SigningKey, sealing_public_key
 from ledger.leaf import make_leaf
+from ledger.merkle import leaf_hash
 from ledger.names import Origin, root_key_name
 from ledger.record import Basis, Record, make_record
 from ledger.roster import Roster, format_roster, parse_roster, signing_text
@@ -121,14 +122,24 @@ class Log:
         self.state, _ = extend(self.state, [raw], lambda entry_id: False)
         self.leaves.append(raw)
 
+    def rebuild(self) -> None:
+        """Fold the leaves again, after they were changed from outside, signatures unchecked."""
+        start = open_log(self.world.ledger_id, self.origin, self.world.rosters)
+        self.state, _ = extend(start, self.leaves, lambda entry_id: False, lambda batch: [True] * len(batch))
+
     def card(self, **changes: Any) -> Card:
         fields: dict[str, Any] = {
-            "origin": str(self.origin), "number": 1, "before": None, "log_key": self.key("log").public_key,
-            "witness_key": self.key("witness").public_key, "node_key": self.key("node").public_key,
+            "origin": str(self.origin),
+            "number": 1,
+            "before": None,
+            "log_key": self.key("log").public_key,
+            "witness_key": self.key("witness").public_key,
+            "node_key": self.key("node").public_key,
             "desk_keys": (self.key("desk").public_key,),
             "sealing_key": sealing_public_key(seed(f"{self.agency} sealing")),
             "registrar_keys": (self.key("registrar").public_key,),
-            "urls": ("http://127.0.0.1:1",), "void_from": {},
+            "urls": ("http://127.0.0.1:1",),
+            "void_from": {},
         }
         return Card(**(fields | changes))
 
@@ -143,8 +154,10 @@ class Log:
 
     def grant(self, name: str = "clerk", **changes: Any) -> Grant:
         fields: dict[str, Any] = {
-            "key": self.key(name).public_key, "scope": scope_commitment(self.scope_opening(name)),
-            "valid_from": DAY - 10, "valid_until": DAY + 300,
+            "key": self.key(name).public_key,
+            "scope": scope_commitment(self.scope_opening(name)),
+            "valid_from": DAY - 10,
+            "valid_until": DAY + 300,
         }
         return Grant(**(fields | changes))
 
@@ -155,8 +168,9 @@ class Log:
 
     def checkpoint(self) -> bytes:
         tree = self.state.tree
-        return sign_checkpoint(Checkpoint(origin=str(self.origin), size=tree.size, root=tree.root()),
-                               self.key("log"))
+        return sign_checkpoint(
+            Checkpoint(origin=str(self.origin), size=tree.size, root=tree.root()), self.key("log")
+        )
 
     def files(self) -> dict[str, bytes]:
         """The log as files of the static tree."""
@@ -167,7 +181,7 @@ class Log:
             start = tile.index * 256
             files[f"{base}/{format_path(tile)}"] = encode_bundle(self.leaves[start : start + tile.width])
         fold = TileFold()
-        tiles = [made for one in self.judged() for made in fold.append(one.hash)]
+        tiles = [made for raw in self.leaves for made in fold.append(leaf_hash(raw))]
         for tile, hashes in [*tiles, *fold.partial()]:
             files[f"{base}/{format_path(tile)}"] = b"".join(hashes)
         return files
@@ -211,23 +225,49 @@ class World:
 
 
 def record(
-    kind: str = "subject_result", *, subject: str = "anna", number: int = 0, supersedes: bytes | None = None,
-    basis: Basis | None = None, period: str = "2026/2027", **fields: Any,
+    kind: str = "subject_result",
+    *,
+    subject: str = "anna",
+    number: int = 0,
+    supersedes: bytes | None = None,
+    basis: Basis | None = None,
+    period: str = "2026/2027",
+    **fields: Any,
 ) -> Record:
     """A record with defaults that are valid for ``school-1`` on `DAY`."""
     defaults: dict[str, dict[str, Any]] = {
         "notice": {"text_hash": "ab" * 32, "lang": "ru", "shown_on": "2026-09-01", "channel": "paper"},
-        "enrolment": {"org_id": "school-1", "stage": "basic", "class_level": 7, "entry_type": "new",
-                      "date": "2026-09-01", "profile": "school_only"},
-        "subject_result": {"org_id": "school-1", "school_year": "2026/2027", "term": "q1", "subject_code": "math",
-                           "scale": "ru5", "value": "5", "result_type": "term"},
+        "enrolment": {
+            "org_id": "school-1",
+            "stage": "basic",
+            "class_level": 7,
+            "entry_type": "new",
+            "date": "2026-09-01",
+            "profile": "school_only",
+        },
+        "subject_result": {
+            "org_id": "school-1",
+            "school_year": "2026/2027",
+            "term": "q1",
+            "subject_code": "math",
+            "scale": "ru5",
+            "value": "5",
+            "result_type": "term",
+        },
     }
     acts = {one["name"]: one["act"] for one in _kinds()}
     if fields.keys() != {"reason_code"}:
         fields = defaults.get(kind, {}) | fields
     salts = (seed(f"owner {subject} {kind} {number}")[:16], seed(f"shown {subject} {kind} {number}")[:16])
-    return make_record(subject=seed(f"pid {subject}")[:16], kind=kind, period=period, fields=fields,
-                       basis=basis or Basis(act=acts.get(kind, "none")), salts=salts, supersedes=supersedes)
+    return make_record(
+        subject=seed(f"pid {subject}")[:16],
+        kind=kind,
+        period=period,
+        fields=fields,
+        basis=basis or Basis(act=acts.get(kind, "none")),
+        salts=salts,
+        supersedes=supersedes,
+    )
 
 
 def _kinds() -> list[dict[str, Any]]:
