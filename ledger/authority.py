@@ -181,12 +181,21 @@ def _judge_adopt(authority: Authority, adopt: Adopt, place: Place) -> list[Viola
         )
     if authority.origin.agency not in roster.agencies:
         found.append(("adopt.version", f"version {adopt.version} no longer names this agency"))
+    root_key = roster.agencies.get(authority.origin.agency)
+    if root_key != authority.root_key and root_key in _keys_in_use(authority):
+        found.append(("adopt.key", "the new root key was granted, revoked or on a card of this agency"))
     if set(adopt.cards) != set(roster.agencies) - {authority.origin.agency}:
         found.append(("adopt.cards", "pins must name every other agency of the roster version"))
     for name, number in _pin_numbers(authority.adopt).items():
         if name in adopt.cards and _pin_numbers(adopt)[name] < number:
             found.append(("adopt.cards", f"the pin of {name} falls below card {number}"))
     return [violation(rule, text, index=place.index) for rule, text in found]
+
+
+def _keys_in_use(authority: Authority) -> set[bytes]:
+    """Every key that had a purpose in this log: none of them becomes the root key."""
+    of_cards = (key for placed in authority.cards for key in placed.card.signing_keys)
+    return {*authority.grants, *authority.revoked, *of_cards}
 
 
 def _judge_grant(authority: Authority, grant: Grant, place: Place) -> list[Violation]:

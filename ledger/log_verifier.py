@@ -40,8 +40,9 @@ class LogVerifier:
         check_signatures: VerifyMany,
         progress: Progress,
         wanted: int | None = None,
+        sizes: Iterable[int] = (),
     ) -> None:
-        """``wanted`` is the index of a leaf to keep as `wanted_leaf`, for a proof about it."""
+        """``wanted`` is the index of a leaf to keep as `wanted_leaf`, ``sizes`` are those for `root_at`."""
         self.origin = origin
         self.state: ChainState = open_log(ledger_id, origin, rosters)
         self.checkpoint: Checkpoint | None = None
@@ -61,8 +62,10 @@ class LogVerifier:
         self._tiles = TileFold()
         self._differing: set[tuple[int, int]] = set()
         """(level, node) of hashes that cannot be right, because a tile below them differs."""
-        self._stops: dict[int, ChainState] = {}
+        self._stops: dict[int, ChainState] = {0: self.state}
         """Size of each checkpoint in hand to the state there, once it is reached."""
+        self._sizes = set(sizes)
+        self._ends = [end for roster in rosters.values() if (end := roster.ends.get(origin.agency))]
         self._notes: list[tuple[str, note.Note, Checkpoint]] = []
         self._certified_size = 0
         self._is_proven = False
@@ -77,14 +80,21 @@ class LogVerifier:
             if files["checkpoint"] is None:
                 self._add("log.missing", f"{self.origin.path}/checkpoint is not in hand")
             return
-        wanted = {claim.size for claim in claims.values() if claim and claim.size <= self.checkpoint.size}
-        is_whole = self._read_leaves(self.checkpoint.size, wanted)
+        stops = self._sizes | {claim.size for claim in claims.values() if claim}
+        stops |= {end.head.size for end in self._ends}
+        is_whole = self._read_leaves(self.checkpoint.size, stops)
         for file, raw in files.items():
             if raw is not None and claims[file] is not None:
                 self._check_checkpoint(file, raw, is_whole=is_whole)
         self._check_vkey()
+        self._check_ends()
         if is_whole:
             self._compare_tiles(self._tiles.partial())
+
+    def root_at(self, size: int) -> bytes | None:
+        """Return the root of the first ``size`` leaves, one of the sizes asked for; None if not reached."""
+        state = self._stops.get(size)
+        return None if state is None else state.tree.root()
 
     def certify(self, cards: Mapping[bytes, Card], level: Level) -> None:
         """Find the certified size, with the cards of all logs in hand."""
@@ -283,8 +293,7 @@ class LogVerifier:
         except LedgerError as error:
             self._add("checkpoint.signature", f"{self._path(file)}: {error}")
             return
-        state = self._stops.get(checkpoint.size)
-        if state is not None and state.tree.root() == checkpoint.root:
+        if self.root_at(checkpoint.size) == checkpoint.root:
             self._notes.append((file, signed, checkpoint))
             self._is_proven = self._is_proven or file == "checkpoint"
         elif is_whole and checkpoint.size > self.state.size:
@@ -309,6 +318,18 @@ class LogVerifier:
                 open_checkpoint(raw, note.parse_vkey(vkey.decode(errors="replace").removesuffix("\n")))
             except LedgerError as error:
                 self._add("checkpoint.signature", f"{self._path(file)} by the vkey beside it: {error}")
+
+    def _check_ends(self) -> None:
+        """Where a roster dropped the agency or its root key, what lies beyond is shown, no part of the log."""
+        for end in self._ends:
+            if end.head.era != self.origin.era:
+                continue
+            root = self.root_at(end.head.size)
+            if root is not None and root != end.head.root:
+                text = f"the roster ends this log at {end.head.size} entries with another root"
+                self._add("checkpoint.root", text)
+            if self.state.size > end.head.size:
+                self._warn(f"{self.origin}: entries from index {end.head.size} on are ended by the roster")
 
     def _check_vkey(self) -> None:
         key = self._log_key()

@@ -27,11 +27,11 @@ from typing import TypeAlias
 from ledger.errors import Malformed, Unproven
 from ledger.keys import KEY_BYTES, Signer, SigningKey, is_signature
 
-NOTE_BYTES_MAX = 65_536
-"""Room for 100 Ed25519 lines, or the 16 lines that C2SP demands at 3.3 kB for an ML-DSA-44 signature."""
+NOTE_BYTES_MAX = 256 * 1024
+"""Room for a line of each agency of the largest roster (1,000), at some 200 bytes a cosignature."""
 
-SIGNATURE_LINES_MAX = 100
-"""As Go's reader: each line may cost a signature check. We count one witness for each of some 89 agencies."""
+SIGNATURE_LINES_MAX = 1_100
+"""Each line may cost a signature check. Go's reader stops at 100; a large roster needs all its agencies'."""
 
 VKEY_CHARACTERS_MAX = 1_024
 """A verifier key of Ed25519 is a name and 54 characters."""

@@ -109,15 +109,18 @@ def sorted_problems(log: str, violations: Iterable[Violation], *, is_altered: bo
     """Return the problems of one log by index, then in the table's order.
 
     ``is_altered``: the leaves are not those that the log's owner signed (another root), so nothing in them
-    is his or an author's fault: whoever handed over these files must answer for them.
+    is his or an author's fault: whoever handed over these files must answer for them. Otherwise the owner
+    answers for every leaf below his signature: an author named in a false one may never have seen it.
     """
 
     def place(one: Violation) -> tuple[bool, int, int]:
         return (one.index is None, one.index or 0, _ORDER[one.rule.name])
 
-    blamed = {"owner", "author"} if is_altered else set()
+    blamed = "bundle" if is_altered else "owner"
     return [
-        Problem(log=log, violation=one, fault="bundle" if one.rule.fault in blamed else one.rule.fault)
+        Problem(
+            log=log, violation=one, fault=blamed if one.rule.fault in ("owner", "author") else one.rule.fault
+        )
         for one in sorted(violations, key=place)
     ]
 

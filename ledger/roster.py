@@ -252,7 +252,11 @@ def _strict_json(raw: bytes) -> Any:
         raise Malformed(f"a roster of {len(raw)} bytes; at most {ROSTER_BYTES_MAX}")
     try:
         value = json.loads(
-            raw.decode(), object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float
+            raw.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_plain_integer,
+            parse_float=_no_float,
+            parse_constant=_no_float,
         )
         json.dumps(value, ensure_ascii=False).encode()  # \ud800 is JSON, but no text that can be shown
         return value
@@ -265,6 +269,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) != len(pairs):
         raise Malformed(f"a key stands twice in {shown(sorted(key for key, _ in pairs))}")
     return value
+
+
+def _plain_integer(text: str) -> int:
+    """Other readers of JSON take ``-0`` for a float, or keep its sign."""
+    if text == "-0":
+        raise Malformed("-0 is no integer of a roster")
+    return int(text)
 
 
 def _no_float(text: str) -> None:

@@ -99,6 +99,7 @@ _TABLE: tuple[tuple[str, Verdict, type[LedgerError], Fault, str], ...] = (
         "a card key has another use, or the log key changed or came back",
     ),
     ("adopt.version", "leaf", Refused, "owner", "an adopt of an older or another roster"),
+    ("adopt.key", "leaf", Refused, "owner", "an adopt whose root key has, or had, another purpose here"),
     ("adopt.undecided", "leaf", Undecided, "nobody", "the adopted roster version is not in hand"),
     ("adopt.cards", "leaf", Refused, "owner", "pins that fall, or are not those of the other agencies"),
     (

@@ -41,6 +41,9 @@ INTEGER_MAX = 2**53 - 1
 PATTERN_MAX = 200
 """Characters of a pattern: twice our longest."""
 
+CHOICES_MAX = 4
+"""Parts of a pattern that may be left out or vary in length: a matcher tries every combination of them."""
+
 NAME = re.compile("[a-z][a-z0-9_]{0,39}")
 """Kinds, fields, offices."""
 WORD = re.compile("[a-z0-9][a-z0-9_.-]{0,39}")
@@ -168,14 +171,15 @@ def is_closed_pattern(pattern: str) -> bool:
     """Whether ``pattern`` is ``^...$`` of such tokens, alternatives only within ``(?:...)``."""
     if len(pattern) > PATTERN_MAX or pattern[:1] != "^" or pattern[-1:] != "$":
         return False
-    position, depth, end = 1, 0, len(pattern) - 1
+    position, depth, end, choices = 1, 0, len(pattern) - 1, 0
     while position < end:
         token = _TOKEN.match(pattern, position, end)
         if token is None or (depth == 0 and (token["or"] or token["close"])):
             return False
         depth += bool(token["open"]) - bool(token["close"])
+        choices += token[0].endswith("?") or "," in token[0]
         position = token.end()
-    return depth == 0 and _compiles(pattern)
+    return depth == 0 and choices <= CHOICES_MAX and _compiles(pattern)
 
 
 def _compiles(pattern: str) -> bool:

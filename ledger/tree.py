@@ -23,11 +23,10 @@ from typing import Protocol
 
 from ledger.errors import Malformed
 from ledger.names import NAME, is_era
+from ledger.note import NOTE_BYTES_MAX
 from ledger.roster import ROSTER_BYTES_MAX
 from ledger.tiles import ENTRY_BYTES_MAX, TILE_WIDTH, Tile, format_path, parse_path
 
-NOTE_BYTES_MAX = 64 * 1024
-"""A checkpoint with a cosignature for each of 500 agencies."""
 VKEY_BYTES_MAX = 512
 HASH_TILE_BYTES_MAX = TILE_WIDTH * 32
 BUNDLE_BYTES_MAX = TILE_WIDTH * (ENTRY_BYTES_MAX + 2)

@@ -8,9 +8,9 @@ recipient is named in the warnings.
 from __future__ import annotations
 
 from ledger.checkpoint import Checkpoint, parse_checkpoint
-from ledger.errors import LedgerError, Malformed
-from ledger.keys import VerifyMany
-from ledger.leaf import Leaf, parse_leaf
+from ledger.errors import LedgerError, Malformed, Unproven
+from ledger.keys import VerifyMany, is_signature
+from ledger.leaf import Leaf, own_violations, parse_leaf
 from ledger.log_verifier import LogVerifier
 from ledger.names import Origin, parse_origin
 from ledger.note import NoteVerifier, parse_note, verifier_of
@@ -18,7 +18,7 @@ from ledger.policy import check_quorum, parse_policy
 from ledger.presentation import check_presentation, parse_presentation
 from ledger.proof import HEADER, TlogProof, check_proof, parse_proof
 from ledger.report import LogReport, Report, count_bodies, problem_report, sorted_problems
-from ledger.rules import Violation, violation
+from ledger.rules import Violation, check_none, violation
 from ledger.tree import Source
 from ledger.verify import quiet, read_rosters
 
@@ -39,16 +39,22 @@ def verify_proof(data: bytes, source: Source, ledger_id: bytes, check_signatures
     except Malformed as error:
         return problem_report(ledger_id, "record.proof", str(error))
     rosters, found = read_rosters(source, ledger_id)
-    if (
-        found
-        or not rosters
-        or origin.agency not in rosters[-1].agencies
-        or origin.ledger != rosters[-1].ledger
-    ):
-        rule, text = ("roster.missing", "") if not found else (found[0].rule.name, found[0].detail)
-        return problem_report(ledger_id, rule, text or f"the roster names no log {origin}")
-    by_hash = {roster.hash: roster for roster in rosters}
-    log = LogVerifier(source, ledger_id, origin, by_hash, check_signatures, quiet, wanted=proof.index)
+    if found:
+        return problem_report(ledger_id, found[0].rule.name, found[0].detail)
+    if origin.ledger != rosters[0].ledger or not any(origin.agency in one.agencies for one in rosters):
+        return problem_report(ledger_id, "log.missing", f"no roster in hand names a log {origin}")
+    if origin.era != 1:
+        return problem_report(ledger_id, "log.era", f"{origin} is of a later era")
+    log = LogVerifier(
+        source,
+        ledger_id,
+        origin,
+        {roster.hash: roster for roster in rosters},
+        check_signatures,
+        quiet,
+        wanted=proof.index,
+        sizes=[_checkpoint_of(proof).size],
+    )
     log.run()
     card = log.state.authority.card
     if card is None:
@@ -76,8 +82,12 @@ def verify_with_key(data: bytes, ledger_id: bytes, policy_text: str) -> Report:
     return report
 
 
+def _checkpoint_of(proof: TlogProof) -> Checkpoint:
+    return parse_checkpoint(parse_note(proof.checkpoint).text)
+
+
 def _origin_of(proof: TlogProof) -> Origin:
-    return parse_origin(parse_checkpoint(parse_note(proof.checkpoint).text).origin)
+    return parse_origin(_checkpoint_of(proof).origin)
 
 
 def _judge(data: bytes, ledger_id: bytes, key: NoteVerifier, log: LogVerifier | None) -> Report:
@@ -95,6 +105,9 @@ def _judge(data: bytes, ledger_id: bytes, key: NoteVerifier, log: LogVerifier | 
     elif log.wanted_leaf.hash != leaf.hash:
         index = log.wanted_leaf.index
         found.append(violation("record.proof", "the log in hand has another leaf there", index=index))
+    if log is not None and log.root_at(checkpoint.size) not in (None, checkpoint.root):
+        text = f"the log in hand has another root at {checkpoint.size} entries: its key signed two histories"
+        found.append(violation("checkpoint.root", text))
     agency, era = parse_origin(checkpoint.origin).agency, parse_origin(checkpoint.origin).era
     line = LogReport(
         origin=checkpoint.origin,
@@ -125,7 +138,11 @@ def _check(data: bytes, key: NoteVerifier) -> tuple[Leaf, Checkpoint, bool]:
     except Malformed:
         presentation = parse_presentation(data)
         return presentation.leaf, check_presentation(presentation, key), True
-    return leaf, check_proof(proof, leaf.hash, key), False
+    check_none(own_violations(leaf, is_signed=is_signature(*leaf.entry.signed_message)))
+    checkpoint = check_proof(proof, leaf.hash, key)
+    if parse_origin(checkpoint.origin).agency != leaf.header.agency:
+        raise Unproven(f"an entry of {leaf.header.agency} in the log {checkpoint.origin}")
+    return leaf, checkpoint, False
 
 
 def _with(report: Report, log: LogVerifier) -> Report:

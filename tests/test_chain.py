@@ -559,6 +559,22 @@ def an_adopt_of_a_roster_without_this_agency(log: Log) -> bytes:
     return log.leaf(log.entry([log.adopt(version=2, hash=second.hash, cards=dict.fromkeys(others))]))
 
 
+@attack("adopt.key")
+def an_adopt_that_makes_a_clerk_the_root(log: Log) -> bytes:
+    """One key, one purpose: whoever holds the clerk's key must not found and mend the log."""
+    roots = {**log.world.roster.agencies, "district": log.key("clerk").public_key}
+    second = later_roster(log.world, agencies=roots)
+    return log.leaf(log.entry([log.adopt(version=2, hash=second.hash)]))
+
+
+@attack("adopt.key")
+def an_adopt_that_makes_the_desk_key_the_root(log: Log) -> bytes:
+    """A key of the node's card lies on the node; the root key must not."""
+    roots = {**log.world.roster.agencies, "district": log.key("desk").public_key}
+    second = later_roster(log.world, agencies=roots)
+    return log.leaf(log.entry([log.adopt(version=2, hash=second.hash)], by="desk"))
+
+
 @attack("adopt.undecided")
 def an_adopt_of_an_unknown_roster(log: Log) -> bytes:
     """Not in hand is not invalid: the verdict is open."""

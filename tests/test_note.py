@@ -303,10 +303,13 @@ def test_the_reference_witness_case_of_changed_low_bits() -> None:
 
 
 def test_a_note_has_so_many_lines_and_bytes() -> None:
-    """A hundred signature lines are read, a hundred and one are not, nor more than the stated bytes."""
-    assert len(parse_note(format_note(GO_TEXT, [PETER_LINE] * 100)).lines) == 100
+    """As many signature lines as stated are read, one more is not, nor more than the stated bytes."""
+    assert (
+        len(parse_note(format_note(GO_TEXT, [PETER_LINE] * note.SIGNATURE_LINES_MAX)).lines)
+        == note.SIGNATURE_LINES_MAX
+    )
     with pytest.raises(Malformed):
-        format_note(GO_TEXT, [PETER_LINE] * 101)
+        format_note(GO_TEXT, [PETER_LINE] * (most + 1))
     tail = f"\n\n{PETER_LINE}\n".encode()
     fits = b"x" * (note.NOTE_BYTES_MAX - len(tail)) + tail
     assert parse_note(fits).text.startswith("xxx")

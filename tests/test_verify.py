@@ -25,9 +25,10 @@ from ledger.cosignature import cosign
 from ledger.errors import Malformed, Undecided
 from ledger.governance import Revoke
 from ledger.keys import verify_many
-from ledger.names import Place, witness_key_name
+from ledger.merkle import leaf_hash
+from ledger.names import Head, Place, witness_key_name
 from ledger.report import PROBLEMS_MAX, Report
-from ledger.roster import format_roster, parse_roster
+from ledger.roster import Ends, format_roster, parse_roster
 from ledger.tiles import decode_bundle, encode_bundle
 from ledger.verify import verify
 from tests import plain
@@ -368,8 +369,8 @@ def test_a_later_era_is_named_and_not_judged() -> None:
 # Leaves and tiles that a dishonest owner signs
 
 
-def test_an_invalid_leaf_of_the_log_is_its_authors_or_owners_fault() -> None:
-    """With the root signed, an accusation rests on a signature."""
+def test_an_invalid_leaf_of_a_signed_log_is_its_owners_fault() -> None:
+    """Whoever signed the root answers for it; the author named in a leaf may never have seen it."""
     world = small()
     log = world.logs["district"]
     log.append(log.leaf(log.entry([log.grant("friend")], by="clerk")))
@@ -377,7 +378,7 @@ def test_an_invalid_leaf_of_the_log_is_its_authors_or_owners_fault() -> None:
     report = verify(MemorySource(world.tree()), world.ledger_id)
     assert report.verdict == "failed"
     assert [(one.violation.rule.name, one.violation.index, one.fault) for one in report.problems] == [
-        ("author.office", 4, "author"),
+        ("author.office", 4, "owner"),
         ("entry.agency", 5, "owner"),
     ]
 
@@ -791,3 +792,28 @@ def test_100_000_entries_are_verified_in_little_memory(tmp_path: Path) -> None:
     outcome = json.loads(run("verify", str(tmp_path), ledger_id))
     assert (outcome["verdict"], outcome["entries"]) == ("verified", 100_002)
     assert outcome["peak_mb"] < MEMORY_MB_MAX
+
+
+@covers("checkpoint.root")
+def test_a_log_that_goes_on_beyond_its_end_is_named() -> None:
+    """A dropped agency's later leaves are shown, no part of the log; another history at its end is false."""
+    world = small()
+    first, log = world.roster, world.logs["sport"]
+    agencies = {name: root for name, root in first.agencies.items() if name != "sport"}
+    for root, expected in ((leaf_hash(log.leaves[0]), "verified"), (bytes(32), "failed")):
+        second = parse_roster(
+            format_roster(
+                ledger="test",
+                agencies=agencies,
+                statute=json.loads(first.raw)["statute"],
+                version=2,
+                before=first.hash,
+                recovery_key=key("recovery").public_key,
+                ends={"sport": Ends(head=Head(1, 1, root), next_era=2)},
+            )
+        )
+        note = world.sign_roster(second, ["centre", "district"])
+        files = world.tree() | {"roster/2.json": second.raw, "roster/2.note": note}
+        report = verify(MemorySource(files), world.ledger_id)
+        assert report.verdict == expected
+        assert "test/sport/1: entries from index 1 on are ended by the roster" in report.warnings

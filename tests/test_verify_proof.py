@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from ledger import codec
@@ -111,7 +113,7 @@ def test_a_log_that_has_another_leaf_there_convicts(world: World) -> None:
     log = twin.logs["district"]
     log.take(log.leaf(log.private([record("notice"), record("enrolment"), record(value="4")], number=7)))
     codes = [one.violation.rule.name for one in judge(twin, shown(world.logs["district"])).problems]
-    assert codes == ["record.proof"]
+    assert codes == ["record.proof", "checkpoint.root"]
 
 
 def test_an_author_without_a_grant_is_named(world: World) -> None:
@@ -135,3 +137,26 @@ def test_noise_is_a_failed_report(world: World) -> None:
         format_proof(TlogProof(extra=None, index=bare.index, hashes=bare.hashes, checkpoint=bare.checkpoint)),
     ):
         assert judge(world, data).verdict == "failed"
+
+
+def test_a_receipt_of_an_unsigned_entry_is_refused(world: World) -> None:
+    """A log key alone must not make an author's entry: under a policy nobody else would notice."""
+    twin = World()
+    log = twin.logs["district"]
+    honest = log.private([record("notice")])
+    forged = dataclasses.replace(honest, signature=bytes(64))
+    log.append(log.leaf(forged))
+    text = policy(twin, log.key("log").public_key)
+    report = verify_with_key(format_proof(receipt(log, 2)), twin.ledger_id, text)
+    assert [one.violation.rule.name for one in report.problems] == ["record.proof"]
+
+
+def test_the_same_leaf_under_a_second_history_is_refused(world: World) -> None:
+    """The log key signed another tree with the same leaf at the same index: the roots convict it."""
+    twins = [World(), World()]
+    for number, twin in enumerate(twins):
+        log = twin.logs["district"]
+        log.take(log.leaf(log.private([record("notice"), record("enrolment"), record()])))
+        log.take(log.leaf(log.private([record("notice", subject=f"other {number}")], number=9)))
+    codes = [one.violation.rule.name for one in judge(twins[1], shown(twins[0].logs["district"])).problems]
+    assert codes == ["checkpoint.root"]

@@ -1,0 +1,312 @@
+"""The stranger's verifier, sections 8 to 11 of docs/FORMAT.md: entries, leaves, and the leaf verdict.
+
+It imports nothing of ledger, node or cli: see ``tests/stranger.py``.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from tests.stranger_bytes import (
+    NAME,
+    Bad,
+    H,
+    is_bytes,
+    is_int,
+    is_text,
+    need,
+    root_of,
+    unpack,
+    verifies,
+    words,
+)
+from tests.stranger_roster import PUBLIC
+
+DOMAIN = b"pledger/entry/v1\0"
+
+# 8 header, 9 leaf, 10 public records
+
+
+def parse_leaf(raw: bytes) -> dict[str, Any]:
+    v = unpack(raw, 65535)
+    need(type(v) is list and len(v) == 6 and v[0] == 1 and is_bytes(v[1]) and is_int(v[2], 0, 70_000_000))
+    need(type(v[3]) is bytes and is_bytes(v[4], 64))
+    need(type(v[5]) is list and all(type(body) is bytes for body in v[5]))
+    h = unpack(v[3], 512)
+    need(type(h) is list and len(h) == 8 and h[0] == 1 and is_bytes(h[1]))
+    need(is_text(h[2], NAME) and is_bytes(h[3]))
+    need(is_int(h[4], 0, 4_000_000) and is_int(h[5], 0, 1) and is_int(h[6]) and is_bytes(h[7]))
+    need(1 <= h[6] <= 16 if h[5] else 4 <= h[6] <= 4096 and h[6].bit_count() == 1)
+    need(len(v[5]) == (h[6] if h[5] else 0))
+    leaf = dict(zip(("prev", "hour", "raw", "signature", "bodies"), v[1:], strict=True))
+    header = dict(zip(("ledger", "agency", "author", "day", "public", "count", "root"), h[1:], strict=True))
+    return leaf | header | {"id": H(DOMAIN + v[3])}
+
+
+CARD = "origin number before log_key witness_key node_key desk_keys sealing_key registrar_keys urls void_from"
+KEYS = {
+    "agency.card": CARD,
+    "roster.adopt": "version hash cards",
+    "staff.grant": "key scope valid_from valid_until",
+    "staff.revoke": "key suspect_from",
+    "erasure": "root",
+    "log.reconcile": "kept closes carried set_aside hour reason_code",
+}
+MAY = {
+    "agency.card": ["root"],
+    "roster.adopt": ["root", "desk"],
+    "staff.grant": ["root", "registrar"],
+    "staff.revoke": ["root", "registrar"],
+    "log.reconcile": ["root"],
+    "erasure": ["desk"],
+}
+REASONS = words("fork key_lost key_stolen restored wrong_hour invalid_tail root_changed")
+URL = r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?"
+
+
+def parse_body(raw: bytes) -> dict[str, Any]:
+    v = unpack(raw, 60000)
+    need(type(v) is dict and type(v.get("kind")) is str and v["kind"] in KEYS)
+    kind = v["kind"]
+    need(set(v) == {"kind", *KEYS[kind].split()})
+    if kind == "agency.card":
+        need(is_text(v["origin"], r"[^/]+/[^/]+/[1-9][0-9]{0,3}"))
+        need(all(NAME.fullmatch(part) for part in v["origin"].split("/")[:2]))
+        need(
+            is_int(v["number"], 1, 1000)
+            and (v["before"] is None if v["number"] == 1 else is_bytes(v["before"]))
+        )
+        need(all(type(v[k]) is list and 1 <= len(v[k]) <= 16 for k in ("desk_keys", "registrar_keys")))
+        keys = [key for key, _ in uses(v)]
+        need(all(map(is_bytes, keys)) and len(set(keys)) == len(keys) and is_bytes(v["sealing_key"]))
+        need(type(v["urls"]) is list and len(v["urls"]) <= 8)
+        need(all(is_text(url, URL) and len(url) <= 200 for url in v["urls"]))
+        void = v["void_from"]
+        need(type(void) is list and len(void) <= 16)
+        need(all(type(one) is list and len(one) == 3 and is_bytes(one[0]) for one in void))
+        need(all(is_place(one[1:]) for one in void))
+        need(all(left[0] < right[0] for left, right in pairwise(void)))
+    elif kind == "roster.adopt":
+        need(is_int(v["version"], 1) and is_bytes(v["hash"]) and type(v["cards"]) is dict)
+        need(all(NAME.fullmatch(name) for name in v["cards"]))
+        need(all(pin is None or (is_counted(pin) and pin[0] >= 1) for pin in v["cards"].values()))
+    elif kind == "staff.grant":
+        need(
+            is_bytes(v["key"])
+            and is_bytes(v["scope"])
+            and is_int(v["valid_from"])
+            and is_int(v["valid_until"])
+        )
+    elif kind == "staff.revoke":
+        need(is_bytes(v["key"]) and (v["suspect_from"] is None or is_place(v["suspect_from"])))
+    elif kind == "log.reconcile":
+        need(type(v["closes"]) is list and len(v["closes"]) <= 64)
+        need(all(map(is_head, [v["kept"], *v["closes"]])))
+        need(is_counted(v["carried"]) and is_counted(v["set_aside"]))
+        need(is_int(v["hour"]) and type(v["reason_code"]) is str and v["reason_code"] in REASONS)
+    else:
+        need(is_bytes(v["root"]))
+    return v | {"record_hash": H(b"\0" + raw)}
+
+
+def is_place(v: Any) -> bool:
+    return type(v) is list and len(v) == 2 and is_int(v[0], 1) and is_int(v[1])
+
+
+def is_counted(v: Any) -> bool:
+    return type(v) is list and len(v) == 2 and is_int(v[0]) and is_bytes(v[1])
+
+
+def is_head(v: Any) -> bool:
+    is_map = type(v) is dict and set(v) == {"era", "size", "root"}
+    return is_map and is_int(v["era"], 1) and is_int(v["size"]) and is_bytes(v["root"])
+
+
+def uses(card: dict[str, Any]) -> list[tuple[bytes, str]]:
+    """The signing keys of a card and their uses."""
+    single = [(card[f"{use}_key"], use) for use in ("log", "witness", "node")]
+    return single + [(key, use) for use in ("desk", "registrar") for key in card[f"{use}_keys"]]
+
+
+# 11 the leaf verdict
+
+
+class State:
+    """What a prefix of a log leaves behind; `step` judges the next leaf."""
+
+    def __init__(self, ledger_id: bytes, origin: str, rosters: dict[bytes, dict[str, Any]]) -> None:
+        self.ledger_id, self.origin, self.agency, self.rosters = (
+            ledger_id,
+            origin,
+            origin.split("/")[1],
+            rosters,
+        )
+        self.head, self.hour, self.seen, self.undecided = ledger_id, 0, set(), False  # type: ignore[var-annotated]
+        self.who = Who(None, (), None, {}, {})
+        self.hashes: list[bytes] = []
+
+    def step(self, raw: bytes) -> tuple[set[str], dict[str, Any] | None]:
+        i, hash_ = len(self.hashes), H(b"\0" + raw)
+        self.hashes.append(hash_)
+        prev, self.head = self.head, hash_
+        try:
+            leaf = parse_leaf(raw)
+        except Bad:
+            return {"leaf.form"}, None
+        found = set()
+        hashes = [H(b"\0" + body) for body in leaf["bodies"]]
+        ascends = all(left < right for left, right in pairwise(hashes))
+        for rule, broken in (
+            ("entry.root", leaf["public"] and (not ascends or root_of(hashes) != leaf["root"])),
+            ("entry.signature", not verifies(leaf["author"], DOMAIN + leaf["raw"], leaf["signature"])),
+            ("leaf.prev", leaf["prev"] != prev),
+            ("leaf.hour", leaf["hour"] < self.hour),
+            ("entry.ledger", leaf["ledger"] != self.ledger_id),
+            ("entry.agency", leaf["agency"] != self.agency),
+            ("entry.repeated", leaf["id"] in self.seen),
+        ):
+            found |= {rule} if broken else set()
+        records = []
+        for body in leaf["bodies"]:
+            try:
+                records.append(parse_body(body))
+            except Bad:
+                found.add("governance.form")
+        records.sort(key=lambda one: PUBLIC.index(one["kind"]))
+        kinds = [one["kind"] for one in records]
+        if i == 0 and [kind for kind in kinds if kind != "staff.revoke"] != ["roster.adopt", "agency.card"]:
+            found.add("opening.form")
+        if i > 0 and "log.reconcile" in kinds:
+            found.add("reconcile.era")
+        if kinds.count("agency.card") > 1 or kinds.count("roster.adopt") > 1:
+            found.add("governance.form")
+        self._judge(leaf, i, records, found)
+        self.seen.add(leaf["id"])
+        self.hour = max(self.hour, leaf["hour"])
+        return found, leaf
+
+    def _judge(self, leaf: dict[str, Any], i: int, records: list[dict[str, Any]], found: set[str]) -> None:
+        adopts = [one for one in records if one["kind"] == "roster.adopt"]
+        unknown = any(one["hash"] not in self.rosters for one in adopts)
+        if self.undecided or (i == 0 and unknown):
+            found.add("adopt.undecided")
+            self.undecided = True
+            return
+        roster = self.rosters[adopts[0]["hash"]] if i == 0 and adopts else self.who.roster
+        day = leaf["hour"] // 24
+        office = self.who.office(leaf["author"], roster, self.agency, day)
+        if office.startswith("author."):
+            found.add(office)
+            return
+        if not leaf["public"] and office in ("root", "registrar"):
+            found.add("author.office")
+        if office == "staff" and roster and roster["sunset"] is not None and day > roster["sunset"]:
+            found.add("entry.sunset")
+        who = self.who
+        for record in records:
+            broken = who.judge(record, office, self.origin, (1, i), self.rosters)
+            found |= broken
+            if not broken:
+                who = who.after(record, leaf["author"], (1, i), self.rosters)
+        if not found:
+            self.who = who
+        elif unknown and found == {"adopt.undecided"}:
+            self.undecided = True
+
+
+class Who:
+    """Who may write after a prefix; never changed in place."""
+
+    def __init__(self, roster: Any, cards: Any, adopt: Any, grants: Any, revoked: Any) -> None:
+        self.roster, self.cards, self.adopt, self.grants, self.revoked = roster, cards, adopt, grants, revoked
+
+    def root(self, agency: str) -> bytes | None:
+        return self.roster["roots"].get(agency) if self.roster else None
+
+    def office(self, key: bytes, roster: Any, agency: str, day: int) -> str:
+        if key in self.revoked:
+            return "author.revoked"
+        if roster and key == roster["roots"].get(agency):
+            return "root"
+        card = self.cards[-1][0] if self.cards else None
+        if card and key in card["registrar_keys"]:
+            return "registrar"
+        if card and key == card["desk_keys"][0]:
+            return "desk"
+        if key not in self.grants:
+            return "author.unknown"
+        grants = [grant for grant, place, by in self.grants[key] if not self._is_void(place, by)]
+        if any(grant["valid_from"] <= day <= grant["valid_until"] for grant in grants):
+            return "staff"
+        return "author.early" if grants and all(day < one["valid_from"] for one in grants) else "author.late"
+
+    def _is_void(self, place: tuple[int, int], by: bytes) -> bool:
+        return any(
+            key == by and place >= (era, index)
+            for card, at in self.cards
+            if at > place
+            for key, era, index in card["void_from"]
+        )
+
+    def judge(
+        self, v: dict[str, Any], office: str, origin: str, place: tuple[int, int], rosters: Any
+    ) -> set[str]:
+        agency, card = origin.split("/")[1], self.cards[-1][0] if self.cards else None
+        if office not in MAY[v["kind"]]:
+            return {"author.office"}
+        found = set()
+        if v["kind"] == "agency.card":
+            number, before = (card["number"] + 1, card["record_hash"]) if card else (1, None)
+            dropped = set(card["registrar_keys"]) - set(v["registrar_keys"]) if card else set()
+            if (v["origin"], v["number"], v["before"]) != (origin, number, before) or any(
+                one[0] not in dropped for one in v["void_from"]
+            ):
+                found.add("card.chain")
+            earlier = [one for old, _ in self.cards for one in uses(old)]
+            taken = {*self.grants, *self.revoked, self.root(agency)}
+            if any(old["log_key"] != v["log_key"] for old, _ in self.cards) or any(
+                key in taken or any(key == old and use != was for old, was in earlier) for key, use in uses(v)
+            ):
+                found.add("card.keys")
+        elif v["kind"] == "roster.adopt":
+            roster = rosters.get(v["hash"])
+            if roster is None:
+                return {"adopt.undecided"}
+            if (
+                roster["version"] != v["version"]
+                or agency not in roster["roots"]
+                or (self.roster and v["version"] < self.roster["version"])
+            ):
+                found.add("adopt.version")
+            pins = self.adopt["cards"] if self.adopt else {}
+            if set(v["cards"]) != set(roster["roots"]) - {agency} or any(
+                name in pins and (pin or [0])[0] < (pins[name] or [0])[0] for name, pin in v["cards"].items()
+            ):
+                found.add("adopt.cards")
+        elif v["kind"] == "staff.grant":
+            held = {self.root(agency), *(key for old, _ in self.cards for key, _ in uses(old))}
+            if v["key"] in self.revoked or v["key"] in held or len(self.grants.get(v["key"], ())) >= 256:
+                found.add("grant.key")
+            if v["valid_from"] > v["valid_until"]:
+                found.add("grant.days")
+        elif v["kind"] == "staff.revoke":
+            if v["key"] == self.root(agency) or (card and v["key"] in dict(uses(card))):
+                found.add("revoke.key")
+            if v["suspect_from"] and tuple(v["suspect_from"]) > place:
+                found.add("revoke.position")
+        elif v["kind"] == "log.reconcile":
+            found.add("reconcile.era")
+        return found
+
+    def after(self, v: dict[str, Any], author: bytes, place: tuple[int, int], rosters: Any) -> Who:
+        new = Who(self.roster, self.cards, self.adopt, self.grants, self.revoked)
+        if v["kind"] == "agency.card":
+            new.cards = (*self.cards, (v, place))
+        elif v["kind"] == "roster.adopt":
+            new.adopt, new.roster = v, rosters[v["hash"]]
+        elif v["kind"] == "staff.grant":
+            new.grants = self.grants | {v["key"]: (*self.grants.get(v["key"], ()), (v, place, author))}
+        elif v["kind"] == "staff.revoke":
+            new.revoked = self.revoked | {v["key"]: place}
+        return new
