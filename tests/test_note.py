@@ -304,10 +304,8 @@ def test_the_reference_witness_case_of_changed_low_bits() -> None:
 
 def test_a_note_has_so_many_lines_and_bytes() -> None:
     """As many signature lines as stated are read, one more is not, nor more than the stated bytes."""
-    assert (
-        len(parse_note(format_note(GO_TEXT, [PETER_LINE] * note.SIGNATURE_LINES_MAX)).lines)
-        == note.SIGNATURE_LINES_MAX
-    )
+    most = note.SIGNATURE_LINES_MAX
+    assert len(parse_note(format_note(GO_TEXT, [PETER_LINE] * most)).lines) == most
     with pytest.raises(Malformed):
         format_note(GO_TEXT, [PETER_LINE] * (most + 1))
     tail = f"\n\n{PETER_LINE}\n".encode()
