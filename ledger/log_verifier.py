@@ -320,7 +320,7 @@ class LogVerifier:
                 self._add("checkpoint.signature", f"{self._path(file)} by the vkey beside it: {error}")
 
     def _check_ends(self) -> None:
-        """Where a roster dropped the agency or its root key, what lies beyond is shown, no part of the log."""
+        """Beyond where a roster ended the agency or its root key, leaves are shown, no part of the log."""
         for end in self._ends:
             if end.head.era != self.origin.era:
                 continue
