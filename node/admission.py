@@ -13,7 +13,7 @@ from ledger.authority import Author
 from ledger.chain import Judged
 from ledger.entry import PrivateBodies, records_root
 from ledger.errors import Malformed
-from ledger.governance import Grant, Scope, parse_scope, scope_commitment
+from ledger.governance import Grant, Scope, parse_governance, parse_scope, scope_commitment
 from ledger.leaf import Leaf
 from ledger.names import Place
 from ledger.portfolio import Portfolio, RecordAuthor, add, judge, order_in_entry, record_identity
@@ -53,12 +53,21 @@ class Admission:
     def stored_again(
         self, submission: Submission, leaf: Leaf, statute: Statute, place: Place
     ) -> StoredEntry | None:
-        """Return what a second posting of a sequenced entry may put back: bodies that give its root."""
-        if submission.private is None or submission.entry.header.raw != leaf.header.raw:
-            return None
+        """Return what a second posting of a sequenced entry may put back: what was signed, and no more."""
+        entry_id = leaf.header.entry_id
+        if submission.private is None:
+            return self._scopes_again(submission, leaf, place)
         if check_root(submission.private, submission):
             return None
-        return self._stored(submission.private, leaf.header.entry_id, statute, place)
+        return self._stored(submission.private, entry_id, statute, place)
+
+    def _scopes_again(self, submission: Submission, leaf: Leaf, place: Place) -> StoredEntry | None:
+        """The scope openings of a grant's entry that are no longer here."""
+        records = [parse_governance(body) for body in leaf.entry.bodies]
+        wanted = {record.scope for record in records if isinstance(record, Grant)}
+        given = {scope_commitment(opening): opening for opening in submission.scopes}
+        lost = {one: given[one] for one in wanted & given.keys() if self._bodies.scope(one) is None}
+        return StoredEntry(entry_id=leaf.header.entry_id, place=place, scopes=lost) if lost else None
 
     def _judge_records(
         self, records: Sequence[Record], author: Author, statute: Statute, day: int

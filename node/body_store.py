@@ -134,8 +134,14 @@ class BodyStore:
         data_keys = iter(self._keys.new_keys(1 + len(wanted) + len(entry.scopes)))
         if base is None:
             base = self._put_entry(entry, next(data_keys))
-        self._put_records(base, [record for record in entry.records
-                                 if base | record.position not in known.get(record.record_hash, ())])
+        self._put_records(
+            base,
+            [
+                record
+                for record in entry.records
+                if base | record.position not in known.get(record.record_hash, ())
+            ],
+        )
         self._put_bodies(base, wanted, known, data_keys)
         self._put_scopes(entry.scopes, data_keys)
         return tuple(record.record_hash for record in wanted)
@@ -166,7 +172,8 @@ class BodyStore:
         self._database.write_many(
             "INSERT INTO mark (record_hash, state) VALUES (?, ?) ON CONFLICT (record_hash) "
             "DO UPDATE SET state = excluded.state WHERE mark.state != 'erased'",
-            [(record_hash, state) for record_hash in record_hashes])
+            [(record_hash, state) for record_hash in record_hashes],
+        )
 
     def find(self, record_hash: bytes) -> RecordPlace | None:
         """Return where a record (first) stands, whatever became of its body; None if never stored here."""
@@ -179,24 +186,38 @@ class BodyStore:
 
     def by_subject(self, subject_tag: bytes) -> list[bytes]:
         """Return the record hashes of one subject in the order of the log; erased ones are not among them."""
-        return [row[0] for row in self._database.rows(
-            "SELECT record_hash FROM portfolio JOIN record USING (place) WHERE subject = ? ORDER BY place",
-            (subject_tag,))]
+        return [
+            row[0]
+            for row in self._database.rows(
+                "SELECT record_hash FROM portfolio JOIN record USING (place) WHERE subject = ? "
+                "ORDER BY place",
+                (subject_tag,),
+            )
+        ]
 
     def by_identity(self, subject_tag: bytes, identity_tag: bytes) -> list[bytes]:
         """Return the record hashes with one identity of one subject, live or not, newest last."""
-        return [row[0] for row in self._database.rows(
-            "SELECT record_hash FROM portfolio JOIN record USING (place) "
-            "WHERE subject = ? AND identity = ? ORDER BY place", (subject_tag, identity_tag))]
+        return [
+            row[0]
+            for row in self._database.rows(
+                "SELECT record_hash FROM portfolio JOIN record USING (place) "
+                "WHERE subject = ? AND identity = ? ORDER BY place",
+                (subject_tag, identity_tag),
+            )
+        ]
 
     def records_of(self, entry_id: bytes) -> list[tuple[int, bytes]]:
         """Return (position, record hash) of an entry's real records, erased ones too; [] if not held."""
         base = self._find_entry(entry_id)
         if base is None:
             return []
-        return [(row[0] - base, row[1]) for row in self._database.rows(
-            "SELECT place, record_hash FROM record WHERE place >= ? AND place < ? ORDER BY place",
-            (base, base + RECORDS_MAX))]
+        return [
+            (row[0] - base, row[1])
+            for row in self._database.rows(
+                "SELECT place, record_hash FROM record WHERE place >= ? AND place < ? ORDER BY place",
+                (base, base + RECORDS_MAX),
+            )
+        ]
 
     def padding_seed(self, entry_id: bytes) -> bytes | None:
         """Return the padding seed of an entry, or None if there is none here."""
@@ -224,18 +245,23 @@ class BodyStore:
             self._delete(places)
             self._database.write_many(
                 "INSERT INTO mark (record_hash, state) VALUES (?, 'erased') ON CONFLICT (record_hash) "
-                "DO UPDATE SET state = 'erased'", [(record_hash,) for record_hash in hashes])
+                "DO UPDATE SET state = 'erased'",
+                [(record_hash,) for record_hash in hashes],
+            )
         self._database.checkpoint()
 
     def _check_pair(self) -> None:
         row = self._database.row("SELECT fingerprint FROM key_store")
         if row is None:
             with self._database.transaction():
-                self._database.write("INSERT INTO key_store (id, fingerprint) VALUES (1, ?)",
-                                     (self._keys.fingerprint,))
+                self._database.write(
+                    "INSERT INTO key_store (id, fingerprint) VALUES (1, ?)", (self._keys.fingerprint,)
+                )
         elif row[0] != self._keys.fingerprint:
-            raise StoreError(f"{self._database.path}: the key database is new or another node's; put the one "
-                             "that belongs to this file in place, or no body and no subject is found")
+            raise StoreError(
+                f"{self._database.path}: the key database is new or another node's; put the one "
+                "that belongs to this file in place, or no body and no subject is found"
+            )
 
     def _put_entry(self, entry: StoredEntry, data_key: DataKey) -> int:
         """Store an entry not stored yet, its seed sealed under ``data_key``; return its place."""
@@ -245,9 +271,11 @@ class BodyStore:
         seed = entry.padding_seed
         self._database.write(
             "INSERT INTO body_entry (place, entry_id, data_key, sealed_seed) VALUES (?, ?, ?, ?)",
-            (base, entry.entry_id, *((None, None) if seed is None else _sealed_pair(data_key, seed))))
-        self._database.write("INSERT INTO entry_by_id (prefix, place) VALUES (?, ?)",
-                             (_prefix(entry.entry_id), base))
+            (base, entry.entry_id, *((None, None) if seed is None else _sealed_pair(data_key, seed))),
+        )
+        self._database.write(
+            "INSERT INTO entry_by_id (prefix, place) VALUES (?, ?)", (_prefix(entry.entry_id), base)
+        )
         return base
 
     def _wanted(
@@ -255,18 +283,23 @@ class BodyStore:
     ) -> list[StoredBody]:
         """The records whose body is neither held nor erased."""
         erased = self._erased([record.record_hash for record in records])
-        return [record for record in records if record.record_hash not in erased
-                and (record.record_hash not in known
-                     or self.state(record.record_hash) not in ("held", "erased"))]
+        return [
+            record
+            for record in records
+            if record.record_hash not in erased
+            and (record.record_hash not in known or self.state(record.record_hash) not in ("held", "erased"))
+        ]
 
     def _put_records(self, base: int, records: Sequence[StoredBody]) -> None:
         """Store places and hashes; sorted, so that each tree is written from left to right."""
         self._database.write_many(
             "INSERT INTO record (place, record_hash) VALUES (?, ?)",
-            sorted((base | record.position, record.record_hash) for record in records))
+            sorted((base | record.position, record.record_hash) for record in records),
+        )
         self._database.write_many(
             "INSERT INTO record_by_hash (prefix, place) VALUES (?, ?)",
-            sorted((_prefix(record.record_hash), base | record.position) for record in records))
+            sorted((_prefix(record.record_hash), base | record.position) for record in records),
+        )
 
     def _put_bodies(
         self,
@@ -283,16 +316,21 @@ class BodyStore:
             tags.append((record.subject_tag, record.identity_tag, place))
         self._database.write_many(
             "INSERT INTO body (place, data_key, sealed) VALUES (?, ?, ?) ON CONFLICT (place) "
-            "DO UPDATE SET data_key = excluded.data_key, sealed = excluded.sealed", sorted(bodies))
+            "DO UPDATE SET data_key = excluded.data_key, sealed = excluded.sealed",
+            sorted(bodies),
+        )
         self._database.write_many(
             "INSERT INTO portfolio (subject, identity, place) VALUES (?, ?, ?) "
-            "ON CONFLICT (subject, identity, place) DO NOTHING", sorted(tags))
+            "ON CONFLICT (subject, identity, place) DO NOTHING",
+            sorted(tags),
+        )
 
     def _put_scopes(self, scopes: Mapping[bytes, bytes], data_keys: Iterator[DataKey]) -> None:
         self._database.write_many(
-            "INSERT INTO scope (commitment, data_key, sealed) VALUES (?, ?, ?) "
-            "ON CONFLICT (commitment) DO NOTHING",
-            [(commitment, *_sealed_pair(next(data_keys), opening)) for commitment, opening in scopes.items()])
+            "INSERT INTO scope (commitment, data_key, sealed) VALUES (?, ?, ?) ON CONFLICT (commitment) "
+            "DO UPDATE SET data_key = excluded.data_key, sealed = excluded.sealed",
+            [(commitment, *_sealed_pair(next(data_keys), opening)) for commitment, opening in scopes.items()],
+        )
 
     def _delete(self, places: Sequence[int]) -> None:
         """Delete bodies and tags at ``places``.
@@ -313,29 +351,45 @@ class BodyStore:
         for marks, prefixes in batches(sorted({_prefix(record_hash) for record_hash in record_hashes})):
             for record_hash, place in self._database.rows(
                 "SELECT record_hash, place FROM record_by_hash JOIN record USING (place) "
-                f"WHERE prefix IN ({marks}) ORDER BY place", prefixes):
+                f"WHERE prefix IN ({marks}) ORDER BY place",
+                prefixes,
+            ):
                 if record_hash in asked:
                     found.setdefault(record_hash, []).append(place)
         return found
 
     def _places(self, record_hash: bytes) -> list[int]:
-        return [row[0] for row in self._database.rows(
-            "SELECT place FROM record_by_hash JOIN record USING (place) "
-            "WHERE prefix = ? AND record_hash = ? ORDER BY place", (_prefix(record_hash), record_hash))]
+        return [
+            row[0]
+            for row in self._database.rows(
+                "SELECT place FROM record_by_hash JOIN record USING (place) "
+                "WHERE prefix = ? AND record_hash = ? ORDER BY place",
+                (_prefix(record_hash), record_hash),
+            )
+        ]
 
     def _find_entry(self, entry_id: bytes) -> int | None:
         row = self._database.row(
             "SELECT place FROM entry_by_id JOIN body_entry USING (place) WHERE prefix = ? AND entry_id = ?",
-            (_prefix(entry_id), entry_id))
+            (_prefix(entry_id), entry_id),
+        )
         return None if row is None else int(row[0])
 
     def _key_numbers(self, places: Sequence[int]) -> list[int]:
-        return [row[0] for marks, batch in batches(places) for row in self._database.rows(
-            f"SELECT data_key FROM body WHERE place IN ({marks})", batch)]
+        return [
+            row[0]
+            for marks, batch in batches(places)
+            for row in self._database.rows(f"SELECT data_key FROM body WHERE place IN ({marks})", batch)
+        ]
 
     def _erased(self, record_hashes: Sequence[bytes]) -> set[bytes]:
-        return {row[0] for marks, batch in batches(record_hashes) for row in self._database.rows(
-            f"SELECT record_hash FROM mark WHERE state = 'erased' AND record_hash IN ({marks})", batch)}
+        return {
+            row[0]
+            for marks, batch in batches(record_hashes)
+            for row in self._database.rows(
+                f"SELECT record_hash FROM mark WHERE state = 'erased' AND record_hash IN ({marks})", batch
+            )
+        }
 
     def _mark(self, record_hash: bytes) -> BodyState | None:
         row = self._database.row("SELECT state FROM mark WHERE record_hash = ?", (record_hash,))
@@ -357,8 +411,10 @@ class BodyStore:
         try:
             return _split(keys.unlock(key, _ZERO_NONCE + sealed))
         except Unproven:
-            raise StoreError(f"{self._database.path}: a body does not open under its key: the file is "
-                             "damaged; restore a backup and post the entry again") from None
+            raise StoreError(
+                f"{self._database.path}: a body does not open under its key: the file is "
+                "damaged; restore a backup and post the entry again"
+            ) from None
 
     def _open_part(self, number: int, sealed: bytes) -> bytes | None:
         opened = self._open(number, sealed)
@@ -376,7 +432,7 @@ def _sealed_pair(data_key: DataKey, owner: bytes, shown: bytes = b"") -> tuple[i
 def _split(plaintext: bytes) -> Body:
     owner_length, shown_length = _LENGTHS.unpack_from(plaintext)
     middle = _LENGTHS.size + owner_length
-    return Body(plaintext[_LENGTHS.size:middle], plaintext[middle:middle + shown_length])
+    return Body(plaintext[_LENGTHS.size : middle], plaintext[middle : middle + shown_length])
 
 
 def _prefix(digest: bytes) -> int:

@@ -28,7 +28,11 @@ _LISTEN = re.compile(r"(?P<host>[A-Za-z0-9.:_-]+|\[[0-9a-f:]+\]):(?P<port>[0-9]{
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything that an operator decides; paths are absolute."""
+    """Everything that an operator decides.
+
+    Paths are absolute and without links: the instance record compares them, and a database is not moved
+    because somebody starts its node from another folder.
+    """
 
     directory: Path
     ledger: str
@@ -61,7 +65,7 @@ def parse_config(raw: bytes, directory: Path, name: str = FILE_NAME) -> Config:
         raise Malformed(f"{name}: {len(raw)} bytes are no configuration")
     try:
         value = tomllib.loads(raw.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise Malformed(f"{name}: no TOML: {error}") from None
     problems = _unknown(value) + [
         f"{key}: missing" for key, (_, default) in _KEYS.items() if default is None and key not in value
@@ -75,13 +79,13 @@ def parse_config(raw: bytes, directory: Path, name: str = FILE_NAME) -> Config:
     listen = _LISTEN.fullmatch(merged["listen"])
     assert listen is not None
     return Config(
-        directory=directory.absolute(),
+        directory=directory.resolve(),
         ledger=merged["ledger"],
         agency=merged["agency"],
         url=merged["url"],
         host=listen["host"].strip("[]"),
         port=int(listen["port"]),
-        data=(directory / merged["data"]).absolute(),
+        data=(directory / merged["data"]).resolve(),
         publish_interval_s=float(merged["publish_interval_s"]),
         mirror_interval_s=float(merged["mirror_interval_s"]),
         peers={agency: tuple(urls) for agency, urls in merged["peers"].items()},
@@ -101,7 +105,8 @@ def format_config(*, ledger: str, agency: str, url: str, listen: str, peers: Map
         "mirror_interval_s = 1.0  # how often the others' logs are asked for",
         "",
         "[peers]  # agency = [addresses]",
-        *(f"{name} = {urls!r}".replace("'", '"') for name, urls in peers.items()),
+        # quoted: an agency's id may have a dot, which TOML would take for a table in a table
+        *(f"'{name}' = {urls!r}".replace("'", '"') for name, urls in peers.items()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -130,7 +135,7 @@ def _is_listen(value: Any) -> bool:
 
 
 def _is_path(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
+    return isinstance(value, str) and bool(value) and "\0" not in value
 
 
 def _is_interval(value: Any) -> bool:

@@ -183,8 +183,10 @@ class Database:
         assert not self.in_transaction, "a checkpoint inside a transaction does nothing"
         answer = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
         if answer is None or answer[0] != 0:
-            raise StoreError(f"{self.path}: another program is reading it, so erased bytes are still in the "
-                             "files: end that program (a backup, a query tool) and try again")
+            raise StoreError(
+                f"{self.path}: another program is reading it, so erased bytes are still in the "
+                "files: end that program (a backup, a query tool) and try again"
+            )
 
     def _run(self, sql: str) -> None:
         with self._errors():
@@ -196,8 +198,10 @@ class Database:
         utils = sqlite_utils.Database(self._connection, execute_plugins=False)
         for name, wanted in (("journal_mode", "wal"), ("secure_delete", 1), ("synchronous", 2)):
             if self.row(f"PRAGMA {name}") != (wanted,):
-                raise StoreError(f"{self.path}: SQLite does not accept {name} = {wanted} here (a network "
-                                 "drive?): put the database on a local disk")
+                raise StoreError(
+                    f"{self.path}: SQLite does not accept {name} = {wanted} here (a network "
+                    "drive?): put the database on a local disk"
+                )
         tables = utils.table_names()
         if tables and "schema_version" not in tables:
             raise StoreError(f"{self.path}: a database of another program: check the path")
@@ -210,7 +214,7 @@ class Database:
         if self._version(schema) == len(schema.steps):
             return
         with self.transaction():
-            for step in schema.steps[self._version(schema):]:
+            for step in schema.steps[self._version(schema) :]:
                 for statement in step:
                     self.write(statement)
             self.write(
@@ -223,8 +227,10 @@ class Database:
         row = self.row("SELECT version FROM schema_version WHERE part = ?", (schema.part,))
         version = 0 if row is None else int(row[0])
         if version > len(schema.steps):
-            raise StoreError(f"{self.path}: written by a newer pledger ({schema.part} version {version}, "
-                             f"this one knows {len(schema.steps)}): install that version")
+            raise StoreError(
+                f"{self.path}: written by a newer pledger ({schema.part} version {version}, "
+                f"this one knows {len(schema.steps)}): install that version"
+            )
         return version
 
     @contextlib.contextmanager
@@ -247,7 +253,7 @@ class Database:
 def batches(values: Sequence[Any], size: int = PARAMETERS_MAX) -> Iterator[tuple[str, Sequence[Any]]]:
     """Yield ``(question marks, values)`` for IN lists that together cover ``values``."""
     for start in range(0, len(values), size):
-        batch = values[start:start + size]
+        batch = values[start : start + size]
         yield ",".join("?" * len(batch)), batch
 
 

@@ -21,7 +21,7 @@ from ledger.errors import Malformed, Undecided
 from ledger.names import Origin
 from ledger.note import parse_note
 from ledger.roster import parse_roster
-from ledger.tiles import bundles_of, tiles_of
+from ledger.tiles import TILE_WIDTH, Tile, bundles_of, tiles_of
 from ledger.tree import LogPath, RosterPath, Source, format_tree_path
 
 COMMENT = b"pledger dossier 1"
@@ -30,6 +30,9 @@ BYTES_MAX = 2**32 - 2**20
 """Without ZIP64; a ledger of ten million entries takes some 4 GB and is handed over as a directory."""
 MEMBERS_MAX = 65_000
 """Without ZIP64 as well."""
+SIZE_MAX = MEMBERS_MAX * TILE_WIDTH
+"""Entries of a log whose bundles alone fill a dossier: a size that is a lie stops here, before its paths are
+made."""
 
 _LOCAL = struct.Struct("<4sHHHHHLLLHH")
 _CENTRAL = struct.Struct("<4sHHHHHHLLLHHHHHLL")
@@ -42,21 +45,25 @@ _MADE_ON_UNIX = 3 << 8
 
 
 def write(path: Path, members: Iterable[tuple[str, bytes]]) -> int:
-    """Write ``members`` (name, content; any order of logs, each once) to a new file; return their number.
+    """Write ``members`` (name, content; in order of name) to a new file; return their number.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. Only one member is in memory at a time.
     """
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as stream:
-        count = _write_stream(stream, sorted(members))
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as stream:
+            count = _write_stream(stream, members)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     return count
 
 
-def members_of(source: Source, ledger_id: bytes, on_log: object = None) -> Iterator[tuple[str, bytes]]:
-    """Yield every file that a dossier of the whole ledger holds, read from ``source``.
+def members_of(source: Source, ledger_id: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield every file that a dossier of the whole ledger holds, read from ``source``, in order of name.
 
     Raises `Undecided` if a file behind a published checkpoint is not there. Nothing is judged here: the
     caller verifies what was written.
@@ -64,35 +71,42 @@ def members_of(source: Source, ledger_id: bytes, on_log: object = None) -> Itera
     first = _need(source, RosterPath(1, is_note=False))
     if parse_roster(first).hash != ledger_id:
         raise Undecided(f"this source is of ledger {parse_roster(first).hash.hex()}, not {ledger_id.hex()}")
-    rosters = []
-    for version in range(1, tree.VERSIONS_MAX):
-        raw = _read(source, RosterPath(version, is_note=False))
-        if raw is None:
-            break
-        rosters.append(parse_roster(raw))
-        yield format_tree_path(RosterPath(version, is_note=False)), raw
-        yield _pair(source, RosterPath(version, is_note=True))
-    for agency in dict.fromkeys(name for roster in rosters for name in roster.agencies):
+    files = dict(_roster_members(source))
+    rosters = [parse_roster(raw) for name, raw in files.items() if name.endswith(".json")]
+    agencies = {name for roster in rosters for name in roster.agencies}
+    for agency in sorted(agencies, key=lambda name: f"{name}/"):  # in paths "a-b/" stands before "a/"
         yield from log_members(source, Origin(rosters[0].ledger, agency))
+    yield from sorted(files.items())
 
 
 def log_members(source: Source, origin: Origin) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of one log up to the checkpoint that ``source`` has now."""
+    """Yield the files of one log up to the checkpoint that ``source`` has now, in order of name."""
 
-    def path(file: object) -> LogPath:
-        return LogPath(origin.agency, origin.era, "", file)  # type: ignore[arg-type]
+    def path(file: str | Tile) -> LogPath:
+        return LogPath(origin.agency, origin.era, "", file)
 
     checkpoint = _read(source, path("checkpoint"))
     if checkpoint is None:
         return
     size = parse_checkpoint(parse_note(checkpoint).text).size
+    if size > SIZE_MAX:
+        raise Malformed(f"{origin}: {size} entries are more than a ZIP holds: export a directory instead")
     yield format_tree_path(path("checkpoint")), checkpoint
     certified = _read(source, path("checkpoint.certified"))
     if certified is not None:
         yield format_tree_path(path("checkpoint.certified")), certified
-    yield _pair(source, path("vkey"))
-    for tile in (*bundles_of(0, size), *tiles_of(size)):
-        yield _pair(source, path(tile))
+    paths = [path("vkey"), *map(path, bundles_of(0, size)), *map(path, tiles_of(size))]
+    for one in sorted(paths, key=format_tree_path):
+        yield _pair(source, one)
+
+
+def _roster_members(source: Source) -> Iterator[tuple[str, bytes]]:
+    for version in range(1, tree.VERSIONS_MAX):
+        raw = _read(source, RosterPath(version, is_note=False))
+        if raw is None:
+            return
+        yield format_tree_path(RosterPath(version, is_note=False)), raw
+        yield _pair(source, RosterPath(version, is_note=True))
 
 
 def check_layout(stream: BinaryIO, size: int) -> None:
@@ -145,12 +159,15 @@ def _check_headers(stream: BinaryIO, size: int, tail: bytes) -> None:
         raise Malformed("bytes stand between the members, where a dossier has none")
 
 
-def _write_stream(stream: BinaryIO, members: list[tuple[str, bytes]]) -> int:
-    offset, directory = 0, []
+def _write_stream(stream: BinaryIO, members: Iterable[tuple[str, bytes]]) -> int:
+    offset, directory, before = 0, list[bytes](), ""
     for name, data in members:
+        assert before < name, "members come in order of name, each once"
+        before = name
         crc = zlib.crc32(data)
         local = _local(name, crc, len(data))
-        stream.write(local + data)
+        stream.write(local)
+        stream.write(data)
         directory.append(_central(name, crc, len(data), offset))
         offset += len(local) + len(data)
         if offset > BYTES_MAX or len(directory) > MEMBERS_MAX:

@@ -7,7 +7,6 @@ table at the end of this module is the only place where an error class becomes a
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -23,6 +22,7 @@ from node.protocol import (
     Request,
     Response,
     format_problem,
+    json_bytes,
     obstacles_of,
 )
 from node.sequencer import Outcome, Sequencer
@@ -32,6 +32,7 @@ from node.submission import SUBMISSION_BYTES_MAX
 REQUEST_BYTES_MAX = SUBMISSION_BYTES_MAX
 """The largest body that any route takes."""
 
+ENTRIES_PATH = "/v1/entries"
 _ENTRY_PATH = re.compile(r"/v1/entries/([0-9a-f]{64})")
 _STATIC_PATH = re.compile(r"/((?:log|roster)/.+)")
 
@@ -59,9 +60,14 @@ class Served(Protocol):
 
 def answer(node: Served, request: Request, hour: int) -> Response:
     """Return the answer to anything but a submission."""
-    if request.method != "GET":
+    if request.method != "GET" or request.path == ENTRIES_PATH:
         return format_problem(
-            Problem(status=405, code="node.method", detail=f"{request.method} is not used here")
+            Problem(
+                status=405,
+                code="node.method",
+                detail=f"{request.method} is not used here",
+                headers={"Allow": "POST" if request.path == ENTRIES_PATH else "GET"},
+            )
         )
     if match := _STATIC_PATH.fullmatch(request.path):
         return _static(node, match[1], request.offset)
@@ -78,7 +84,7 @@ def answer(node: Served, request: Request, hour: int) -> Response:
 
 
 def answer_submissions(node: Served, bodies: Sequence[bytes], hour: int) -> list[Response]:
-    """Return the answers to a batch of ``POST /v1/entries``: receipts, or problem documents."""
+    """Return the answers to a batch of ``POST`` to `ENTRIES_PATH`: receipts, or problem documents."""
     if node.waiting is not None:
         error = StoreError(f"this node does not sequence now: {node.waiting}")
         return [error_response(error)] * len(bodies)
@@ -90,9 +96,10 @@ def error_response(error: LedgerError) -> Response:
     status, code = next(row[1:] for row in _STATUS if isinstance(error, row[0]))
     obstacles: tuple[Obstacle, ...] = ()
     if isinstance(error, Refused):
-        first = error.violations[0].rule.name
-        code, obstacles = first, obstacles_of(error.violations)
-        status = 409 if first in _CONFLICTS else status
+        rule = error.violations[0].rule
+        code, obstacles = rule.name, obstacles_of(error.violations)
+        by_rule = next(row[1] for row in _STATUS if issubclass(rule.error, row[0]))
+        status = 409 if rule.name in _CONFLICTS else by_rule
     return format_problem(Problem(status=status, code=code, detail=str(error), obstacles=obstacles))
 
 
@@ -114,6 +121,10 @@ def _static(node: Served, path: str, offset: int) -> Response:
     data = node.tree.read(path)
     if data is None:
         return format_problem(Problem(status=404, code="node.path", detail=f"{path[:200]} is not here"))
+    if offset and offset >= len(data):
+        text = f"{path} has {len(data)} bytes, none from {offset} on"
+        headers = {"Content-Range": f"bytes */{len(data)}"}
+        return format_problem(Problem(status=416, code="node.range", detail=text, headers=headers))
     is_fixed = "/tile/" in path
     cache = "public, max-age=31536000, immutable" if is_fixed else "no-cache"
     return Response(
@@ -148,7 +159,7 @@ def _log_line(node: Served, origin: Origin) -> dict[str, Any]:
 
 
 def _json(value: dict[str, Any]) -> Response:
-    body = (json.dumps(value, ensure_ascii=False) + "\n").encode()
+    body = json_bytes(value) + b"\n"
     return Response(status=200, body=body, content_type=JSON, headers={"Cache-Control": "no-store"})
 
 

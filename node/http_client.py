@@ -7,6 +7,7 @@ connection. Answers are read up to a bound and no further.
 from __future__ import annotations
 
 import asyncio
+import io
 from types import TracebackType
 from typing import TypeVar
 
@@ -22,19 +23,30 @@ Result = TypeVar("Result")
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Return a session with bounded times, within a running loop."""
+    """Return a session with bounded times, within a running loop.
+
+    Bodies are taken as they come: what is compressed on the way could unpack to any size, and the start of a
+    range would not be that of the file.
+    """
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
-    return aiohttp.ClientSession(timeout=timeout)
+    plain = {"Accept-Encoding": "identity"}
+    return aiohttp.ClientSession(timeout=timeout, headers=plain, auto_decompress=False)
 
 
 async def exchange(session: aiohttp.ClientSession, base_url: str, request: Request) -> Response:
-    """Carry one request to the node at ``base_url``; raise `Unreachable` if no answer comes."""
+    """Carry one request to the node at ``base_url``; raise `Unreachable` if no answer comes.
+
+    Redirects are not followed: a peer must not choose which addresses of our network are asked.
+    """
     headers = {"Range": f"bytes={request.offset}-"} if request.offset else {}
     url = base_url.rstrip("/") + request.path
+    body = io.BytesIO(request.body) if request.body else None  # sent in pieces: a class list takes megabytes
     try:
-        async with session.request(request.method, url, data=request.body or None, headers=headers) as answer:
-            body = await _read_bounded(answer)
-            return Response(status=answer.status, body=body, content_type=answer.content_type)
+        async with session.request(
+            request.method, url, data=body, headers=headers, allow_redirects=False
+        ) as answer:
+            data = await _read_bounded(answer)
+            return Response(status=answer.status, body=data, content_type=answer.content_type)
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise Unreachable(f"no answer from {base_url}: {reason}") from None

@@ -5,18 +5,22 @@ It reads bodies up to a bound, and knows nothing of what it carries.
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from ledger.errors import Malformed
+from ledger.errors import Malformed, StoreError
 from node.handlers import REQUEST_BYTES_MAX, error_response
 from node.protocol import Request, Response
 
 Answer = Callable[[Request], Awaitable[Response]]
 
 BACKLOG = 128
+SHUTDOWN_TIMEOUT_S = 5
+"""What is under way when the node is told to stop may take so long: a commit takes a second at most."""
 RETRY_AFTER_S = 2
 """What a busy or waiting node asks for; a client waits at least so long."""
 
@@ -39,21 +43,29 @@ def make_application(answer: Answer) -> web.Application:
     return application
 
 
-async def start_server(application: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
-    """Bind and serve; return the runner to clean up, and the port (a free one for port 0).
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raise `StoreError` if the address cannot be had.
 
-    Raises `OSError` if the address is taken.
+    Done before anything else of a node: one that is started twice by mistake must stop here, before it takes
+    the lease from the one that runs.
     """
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=5)
-    await runner.setup()
-    site = web.TCPSite(runner, host, port, backlog=BACKLOG)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        await site.start()
-    except OSError:
-        await runner.cleanup()
-        raise
-    bound = runner.addresses[0][1]
-    return runner, int(bound)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise StoreError(
+            f"cannot listen on {host}:{port}: {reason}; end what uses that port (this node may be running "
+            "already), or change `listen` in node.toml"
+        ) from None
+
+
+async def start_server(application: web.Application, listening: socket.socket) -> web.AppRunner:
+    """Serve on a bound socket; return the runner to clean up."""
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    await runner.setup()
+    await web.SockSite(runner, listening, backlog=BACKLOG).start()
+    return runner
 
 
 def _offset(request: web.Request) -> int:

@@ -124,13 +124,17 @@ def read_key_file(path: Path, passphrase: str) -> dict[str, bytes]:
     try:
         opened = keys.unlock(key, content.locked)
     except Unproven:
-        raise Unproven(f"{path}: the passphrase does not open it: type it again (watch keyboard layout and "
-                       "capitals), or take the key file that it belongs to") from None
+        raise Unproven(
+            f"{path}: the passphrase does not open it: type it again (watch keyboard layout and "
+            "capitals), or take the key file that it belongs to"
+        ) from None
     head_hash, secrets = _parse_opened(path, opened)
     derived = {name: public_key_of(name, seed) for name, seed in secrets.items()}
     if head_hash != content.head_hash or derived != content.public.keys:
-        raise Unproven(f"{path}: the names or public keys in it were changed after it was made: do not use "
-                       "it, take the copy that was kept apart")
+        raise Unproven(
+            f"{path}: the names or public keys in it were changed after it was made: do not use "
+            "it, take the copy that was kept apart"
+        )
     return secrets
 
 
@@ -174,8 +178,9 @@ def _key_of(passphrase: str, head: dict[str, Any]) -> bytes:
     if not 0 < len(data) <= PASSPHRASE_BYTES_MAX:
         raise Malformed(f"a passphrase has 1 to {PASSPHRASE_BYTES_MAX} bytes")
     cost = head["argon2id"]
-    return keys.passphrase_key(data, bytes.fromhex(cost["salt"]), operations=cost["operations"],
-                               memory_bytes=cost["memory_bytes"])
+    return keys.passphrase_key(
+        data, bytes.fromhex(cost["salt"]), operations=cost["operations"], memory_bytes=cost["memory_bytes"]
+    )
 
 
 def _load(path: Path) -> _Content:
@@ -184,11 +189,15 @@ def _load(path: Path) -> _Content:
         content = _parse(data)
         intact = _format(content) == data
     except (ValueError, KeyError, TypeError, RecursionError, Malformed) as error:
-        raise Malformed(f"{path}: not a key file, or damaged or cut short ({error}): restore it from the "
-                        "copy that was kept apart") from None
+        raise Malformed(
+            f"{path}: not a key file, or damaged or cut short ({error}): restore it from the "
+            "copy that was kept apart"
+        ) from None
     if not intact:
-        raise Malformed(f"{path}: the key file is damaged (its check does not hold): restore it from the "
-                        "copy that was kept apart")
+        raise Malformed(
+            f"{path}: the key file is damaged (its check does not hold): restore it from the "
+            "copy that was kept apart"
+        )
     return content
 
 

@@ -163,8 +163,9 @@ class KeyStore:
         if row is None:
             with self._database.transaction():
                 opened = _SECRETS_LABEL + self._random(2 * KEY_BYTES)
-                self._database.write("INSERT INTO tag_secrets (id, sealed) VALUES (1, ?)",
-                                     (self._seal(opened),))
+                self._database.write(
+                    "INSERT INTO tag_secrets (id, sealed) VALUES (1, ?)", (self._seal(opened),)
+                )
         else:
             opened = self._unseal(row[0])
         secrets = opened.removeprefix(_SECRETS_LABEL)
@@ -175,8 +176,10 @@ class KeyStore:
         with self._database.transaction():
             for _ in range(count):
                 row, row_keys = self._unused_row(), self._draw_keys()
-                self._database.write("INSERT INTO data_keys (row_number, sealed) VALUES (?, ?)",
-                                     (row, self._seal(_join(row, row_keys))))
+                self._database.write(
+                    "INSERT INTO data_keys (row_number, sealed) VALUES (?, ?)",
+                    (row, self._seal(_join(row, row_keys))),
+                )
                 made += [DataKey(row << _SLOT_BITS | slot, key) for slot, key in enumerate(row_keys)]
         return made
 
@@ -185,15 +188,19 @@ class KeyStore:
             row = int.from_bytes(self._random(ROW_BITS // 8), "big")
             if self._database.row("SELECT 1 FROM data_keys WHERE row_number = ?", (row,)) is None:
                 return row
-        raise StoreError(f"{self._database.path}: the random source repeats itself, so no key is made; check "
-                         "the system's random device")
+        raise StoreError(
+            f"{self._database.path}: the random source repeats itself, so no key is made; check "
+            "the system's random device"
+        )
 
     def _draw_keys(self) -> list[bytes]:
         drawn = self._random(KEYS_PER_ROW * KEY_BYTES)
-        row_keys = [drawn[start:start + KEY_BYTES] for start in range(0, len(drawn), KEY_BYTES)]
+        row_keys = [drawn[start : start + KEY_BYTES] for start in range(0, len(drawn), KEY_BYTES)]
         if _BLANK in row_keys or len(set(row_keys)) != KEYS_PER_ROW:
-            raise StoreError(f"{self._database.path}: the random source gives zeros or repeats itself, so no "
-                             "key is made; check the system's random device")
+            raise StoreError(
+                f"{self._database.path}: the random source gives zeros or repeats itself, so no "
+                "key is made; check the system's random device"
+            )
         return row_keys
 
     def _open_row(self, row: int) -> list[bytes] | None:
@@ -202,17 +209,20 @@ class KeyStore:
             return None
         opened = self._unseal(found[0])
         if len(opened) != 8 + KEYS_PER_ROW * KEY_BYTES or opened[:8] != row.to_bytes(8, "big"):
-            raise StoreError(f"{self._database.path}: row {row} holds the keys of another row: the file was "
-                             "tampered with; restore a backup")
-        return [opened[start:start + KEY_BYTES] for start in range(8, len(opened), KEY_BYTES)]
+            raise StoreError(
+                f"{self._database.path}: row {row} holds the keys of another row: the file was "
+                "tampered with; restore a backup"
+            )
+        return [opened[start : start + KEY_BYTES] for start in range(8, len(opened), KEY_BYTES)]
 
     def _blank(self, row: int, slots: Sequence[int]) -> None:
         row_keys = self._open_row(row)
         if row_keys is None:
             return
         blanked = [_BLANK if slot in slots else key for slot, key in enumerate(row_keys)]
-        self._database.write("UPDATE data_keys SET sealed = ? WHERE row_number = ?",
-                             (self._seal(_join(row, blanked)), row))
+        self._database.write(
+            "UPDATE data_keys SET sealed = ? WHERE row_number = ?", (self._seal(_join(row, blanked)), row)
+        )
 
     def _reseal(self, table: str, key_column: str, new_master_key: bytes) -> None:
         for (number,) in self._database.rows(f"SELECT {key_column} FROM {table}"):
@@ -228,9 +238,11 @@ class KeyStore:
         try:
             return keys.unlock(self._master_key, sealed)
         except Unproven:
-            raise StoreError(f"{self._database.path}: the master key of this node does not open it: it is "
-                             "another node's file, was wrapped under another master key, or is damaged; put "
-                             "the matching key file or database in place") from None
+            raise StoreError(
+                f"{self._database.path}: the master key of this node does not open it: it is "
+                "another node's file, was wrapped under another master key, or is damaged; put "
+                "the matching key file or database in place"
+            ) from None
 
 
 def _join(row: int, row_keys: Sequence[bytes]) -> bytes:

@@ -30,8 +30,10 @@ _HASH_BYTES = 32
 SCHEMA = Schema(
     part="lease",
     steps=(
-        ("CREATE TABLE lease (id INTEGER PRIMARY KEY CHECK (id = 1), token INTEGER NOT NULL, "
-         "holder TEXT NOT NULL)",),
+        (
+            "CREATE TABLE lease (id INTEGER PRIMARY KEY CHECK (id = 1), token INTEGER NOT NULL, "
+            "holder TEXT NOT NULL)",
+        ),
     ),
 )
 
@@ -44,7 +46,9 @@ def take_lease(database: Database, holder: str) -> int:
     with database.transaction():
         database.write(
             "INSERT INTO lease (id, token, holder) VALUES (1, 1, ?) "
-            "ON CONFLICT (id) DO UPDATE SET token = lease.token + 1, holder = excluded.holder", (holder,))
+            "ON CONFLICT (id) DO UPDATE SET token = lease.token + 1, holder = excluded.holder",
+            (holder,),
+        )
         row = database.row("SELECT token FROM lease")
         assert row is not None
         return int(row[0])
@@ -56,8 +60,10 @@ def check_lease(database: Database, token: int) -> None:
     row = database.row("SELECT token, holder FROM lease")
     if row is None or row[0] != token:
         holder = "nobody" if row is None else row[1]
-        raise Conflict(f"{database.path}: {holder} has taken over this database; this process writes nothing "
-                       "any more: stop one of the two")
+        raise Conflict(
+            f"{database.path}: {holder} has taken over this database; this process writes nothing "
+            "any more: stop one of the two"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +114,10 @@ def read_instance(path: Path) -> InstanceRecord | None:
     data = read_file(path, bytes_max=RECORD_BYTES_MAX)
     record = _parse(data)
     if record is None or _format(record) != data:
-        raise StoreError(f"{path}: not an instance record as this node writes it; do not repair it by hand, "
-                         "treat the database as restored")
+        raise StoreError(
+            f"{path}: not an instance record as this node writes it; do not repair it by hand, "
+            "treat the database as restored"
+        )
     return record
 
 
@@ -127,21 +135,41 @@ def check_instance(
     leaves (asked only for n <= size). An empty log without a record is a new node.
     """
     if record is None:
-        return None if size == 0 else Refusal(finding=Finding.ABSENT, text=(
-            f"there is no instance record beside {path}, but its log has {size} entries: it was copied, "
-            "restored or rebuilt, and must not go on in this era"))
+        return (
+            None
+            if size == 0
+            else Refusal(
+                finding=Finding.ABSENT,
+                text=(
+                    f"there is no instance record beside {path}, but its log has {size} entries: it was "
+                    "copied, restored or rebuilt, and must not go on in this era"
+                ),
+            )
+        )
     if (host, path) != (record.host, record.path):
-        return Refusal(finding=Finding.MOVED, text=(
-            f"this database last ran on {record.host} as {record.path}, now it is on {host} as {path}: if "
-            "the other still exists both would sign, so it must not go on in this era"))
+        return Refusal(
+            finding=Finding.MOVED,
+            text=(
+                f"this database last ran on {record.host} as {record.path}, now it is on {host} as {path}: "
+                "if the other still exists both would sign, so it must not go on in this era"
+            ),
+        )
     if size < record.size:
-        return Refusal(finding=Finding.BEHIND, text=(
-            f"the log in {path} has {size} entries, but this node has signed {record.size}: an older copy "
-            "was restored, and must not go on in this era"))
+        return Refusal(
+            finding=Finding.BEHIND,
+            text=(
+                f"the log in {path} has {size} entries, but this node has signed {record.size}: an older "
+                "copy was restored, and must not go on in this era"
+            ),
+        )
     if root_at(record.size) != record.root:
-        return Refusal(finding=Finding.DIFFERENT, text=(
-            f"the first {record.size} entries in {path} are not those that this node last signed: another "
-            "log was put in its place, and must not go on in this era"))
+        return Refusal(
+            finding=Finding.DIFFERENT,
+            text=(
+                f"the first {record.size} entries in {path} are not those that this node last signed: "
+                "another log was put in its place, and must not go on in this era"
+            ),
+        )
     return None
 
 

@@ -95,13 +95,17 @@ class LogStore:
 
     def origins(self) -> list[str]:
         """Origins that this store knows, in the order they came."""
-        return [row[0] for row in self._database.rows(
-            "SELECT origin FROM branch WHERE name = ? ORDER BY id", (MAIN,))]
+        return [
+            row[0]
+            for row in self._database.rows("SELECT origin FROM branch WHERE name = ? ORDER BY id", (MAIN,))
+        ]
 
     def branches(self, origin: str) -> list[str]:
         """Names of the branches of ``origin``, the main one (``""``) first."""
-        return [row[0] for row in self._database.rows(
-            "SELECT name FROM branch WHERE origin = ? ORDER BY id", (origin,))]
+        return [
+            row[0]
+            for row in self._database.rows("SELECT name FROM branch WHERE origin = ? ORDER BY id", (origin,))
+        ]
 
     def open_branch(self, origin: str, name: str, *, parent: str = MAIN, start: int) -> None:
         """Begin branch ``name``, which shares with ``parent`` all leaves below ``start``."""
@@ -110,8 +114,10 @@ class LogStore:
         known = self._find_branch(origin, parent)
         if known is None or not 0 <= start <= self.size(origin, parent):
             raise Undecided(f"{origin} has no leaf {start} on branch {parent!r} to part from")
-        self._database.write("INSERT INTO branch (origin, name, parent, start) VALUES (?, ?, ?, ?)",
-                             (origin, name, known[0], start))
+        self._database.write(
+            "INSERT INTO branch (origin, name, parent, start) VALUES (?, ?, ?, ?)",
+            (origin, name, known[0], start),
+        )
 
     def size(self, origin: str, branch: str = MAIN) -> int:
         """Number of leaves held; 0 for a log never seen."""
@@ -126,11 +132,15 @@ class LogStore:
         size = self.size(origin, branch)
         for offset, leaf in enumerate(leaves):
             if leaf.index != size + offset:
-                raise Conflict(f"{origin} holds {size} leaves, the append has index {leaf.index} at place "
-                               f"{offset}: read the size again")
+                raise Conflict(
+                    f"{origin} holds {size} leaves, the append has index {leaf.index} at place "
+                    f"{offset}: read the size again"
+                )
             if not len(leaf.leaf) <= ENTRY_BYTES_MAX:
-                raise Malformed(f"leaf {leaf.index} of {origin} has {len(leaf.leaf)} bytes, at most "
-                                f"{ENTRY_BYTES_MAX} fit a bundle")
+                raise Malformed(
+                    f"leaf {leaf.index} of {origin} has {len(leaf.leaf)} bytes, at most "
+                    f"{ENTRY_BYTES_MAX} fit a bundle"
+                )
         branch_id = self._own_branch(origin, branch)
         self._write_leaves(branch_id, leaves)
         self._complete_subtrees(origin, branch, branch_id, size, size + len(leaves))
@@ -161,7 +171,8 @@ class LogStore:
             row = self._database.row(
                 "SELECT MIN(leaf_index) FROM entry_place "
                 "WHERE branch = ? AND entry_id = ? AND leaf_index < ?",
-                (stretch.branch, entry_id, stretch.end))
+                (stretch.branch, entry_id, stretch.end),
+            )
             if row is not None and row[0] is not None:
                 return int(row[0])
         return None
@@ -196,13 +207,13 @@ class LogStore:
             first, end = stretch.clip(start, start + count, TILE_WIDTH**level)
             found += self._stored_hashes(stretch.branch, level, first, end)
         if count < 0 or len(found) != count:
-            raise Undecided(f"{origin} holds {self.size(origin, branch)} leaves: not hashes {start} to "
-                            f"{start + count} of level {level}")
+            raise Undecided(
+                f"{origin} holds {self.size(origin, branch)} leaves: not hashes {start} to "
+                f"{start + count} of level {level}"
+            )
         return found
 
-    def put_checkpoint(
-        self, origin: str, note: bytes, size: int, root: bytes, branch: str = MAIN
-    ) -> None:
+    def put_checkpoint(self, origin: str, note: bytes, size: int, root: bytes, branch: str = MAIN) -> None:
         """Keep ``note`` as the newest checkpoint; `Conflict` if it goes back, differs, or is ahead."""
         held = self.size(origin, branch)
         if size > held:
@@ -210,23 +221,29 @@ class LogStore:
         branch_id = self._own_branch(origin, branch)
         newest = self._database.row("SELECT size, root FROM checkpoint WHERE branch = ?", (branch_id,))
         if newest is not None and (size < newest[0] or (size == newest[0] and root != newest[1])):
-            raise Conflict(f"checkpoint of {size} leaves for {origin} after one of {newest[0]}, or another "
-                           "root at that size")
+            raise Conflict(
+                f"checkpoint of {size} leaves for {origin} after one of {newest[0]}, or another "
+                "root at that size"
+            )
         self._database.write(
             "INSERT INTO checkpoint (branch, size, root, note) VALUES (?, ?, ?, ?) ON CONFLICT (branch) "
             "DO UPDATE SET size = excluded.size, root = excluded.root, note = excluded.note",
-            (branch_id, size, root, note))
+            (branch_id, size, root, note),
+        )
 
     def newest_checkpoint(self, origin: str, branch: str = MAIN) -> bytes | None:
         """Return the signed note last put, or None."""
         row = self._database.row(
             "SELECT note FROM checkpoint JOIN branch ON branch.id = checkpoint.branch "
-            "WHERE origin = ? AND name = ?", (origin, branch))
+            "WHERE origin = ? AND name = ?",
+            (origin, branch),
+        )
         return None if row is None else bytes(row[0])
 
     def _find_branch(self, origin: str, name: str) -> Row | None:
         return self._database.row(
-            "SELECT id, parent, start FROM branch WHERE origin = ? AND name = ?", (origin, name))
+            "SELECT id, parent, start FROM branch WHERE origin = ? AND name = ?", (origin, name)
+        )
 
     def _own_branch(self, origin: str, name: str) -> int:
         """The number of a branch, made if it is a main one not seen before."""
@@ -252,8 +269,11 @@ class LogStore:
             if start < end:
                 found.append(_Stretch(branch_id, start, end))
                 end = start
-            row = None if parent is None else self._database.row(
-                "SELECT id, parent, start FROM branch WHERE id = ?", (parent,))
+            row = (
+                None
+                if parent is None
+                else self._database.row("SELECT id, parent, start FROM branch WHERE id = ?", (parent,))
+            )
         return found[::-1]
 
     def _end_of(self, stretch: _Stretch) -> int:
@@ -274,32 +294,46 @@ class LogStore:
     def _leaf_rows(self, column: str, branch_id: int, start: int, end: int) -> list[Row]:
         return self._database.rows(
             f"SELECT {column} FROM leaf WHERE branch = ? AND leaf_index >= ? AND leaf_index < ? "
-            "ORDER BY leaf_index", (branch_id, start, end))
+            "ORDER BY leaf_index",
+            (branch_id, start, end),
+        )
 
     def _stored_hashes(self, branch_id: int, level: int, start: int, end: int) -> list[bytes]:
         if level == 0:
             return [row[0] for row in self._leaf_rows("leaf_hash", branch_id, start, end)]
-        return [row[0] for row in self._database.rows(
-            "SELECT hash FROM node WHERE branch = ? AND level = ? AND node_index >= ? AND node_index < ? "
-            "ORDER BY node_index", (branch_id, level, start, end))]
+        return [
+            row[0]
+            for row in self._database.rows(
+                "SELECT hash FROM node WHERE branch = ? AND level = ? AND node_index >= ? AND node_index < ? "
+                "ORDER BY node_index",
+                (branch_id, level, start, end),
+            )
+        ]
 
     def _governance_page(self, stretch: _Stretch, start: int) -> list[tuple[int, bytes]]:
-        return [(row[0], row[1]) for row in self._database.rows(
-            "SELECT leaf_index, leaf FROM leaf WHERE branch = ? AND leaf_index IN (SELECT leaf_index "
-            "FROM governance WHERE branch = ? AND leaf_index >= ? AND leaf_index < ? ORDER BY leaf_index "
-            "LIMIT ?) ORDER BY leaf_index",
-            (stretch.branch, stretch.branch, start, stretch.end, PAGE_LEAVES))]
+        return [
+            (row[0], row[1])
+            for row in self._database.rows(
+                "SELECT leaf_index, leaf FROM leaf WHERE branch = ? AND leaf_index IN (SELECT leaf_index "
+                "FROM governance WHERE branch = ? AND leaf_index >= ? AND leaf_index < ? ORDER BY leaf_index "
+                "LIMIT ?) ORDER BY leaf_index",
+                (stretch.branch, stretch.branch, start, stretch.end, PAGE_LEAVES),
+            )
+        ]
 
     def _write_leaves(self, branch_id: int, leaves: Sequence[StoredLeaf]) -> None:
         self._database.write_many(
             "INSERT INTO leaf (branch, leaf_index, leaf_hash, leaf) VALUES (?, ?, ?, ?)",
-            ((branch_id, leaf.index, leaf.leaf_hash, leaf.leaf) for leaf in leaves))
+            ((branch_id, leaf.index, leaf.leaf_hash, leaf.leaf) for leaf in leaves),
+        )
         self._database.write_many(
             "INSERT INTO entry_place (branch, entry_id, leaf_index) VALUES (?, ?, ?)",
-            ((branch_id, leaf.entry_id, leaf.index) for leaf in leaves if leaf.entry_id is not None))
+            ((branch_id, leaf.entry_id, leaf.index) for leaf in leaves if leaf.entry_id is not None),
+        )
         self._database.write_many(
             "INSERT INTO governance (branch, leaf_index) VALUES (?, ?)",
-            ((branch_id, leaf.index) for leaf in leaves if leaf.governance))
+            ((branch_id, leaf.index) for leaf in leaves if leaf.governance),
+        )
 
     def _complete_subtrees(self, origin: str, branch: str, branch_id: int, old: int, new: int) -> None:
         """Store the subtrees of 256, 256², ... leaves that became complete between two sizes."""
@@ -309,7 +343,8 @@ class LogStore:
                 below = self.hashes(origin, level - 1, index * TILE_WIDTH, TILE_WIDTH, branch)
                 self._database.write(
                     "INSERT INTO node (branch, level, node_index, hash) VALUES (?, ?, ?, ?)",
-                    (branch_id, level, index, merkle.root_of(below)))
+                    (branch_id, level, index, merkle.root_of(below)),
+                )
 
 
 @dataclass(frozen=True, slots=True)

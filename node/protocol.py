@@ -24,6 +24,9 @@ PROBLEM = "application/problem+json"
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """The largest answer a client reads: a bundle takes 16.8 MB; anything larger is cut off unread."""
 
+DETAIL_CHARS_MAX = 4_000
+"""Of a problem's text: a refusal of several rules takes some hundred characters."""
+
 Result = TypeVar("Result")
 
 
@@ -70,6 +73,7 @@ class Problem:
     code: str
     detail: str
     obstacles: tuple[Obstacle, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Unreachable(LedgerError):
@@ -119,8 +123,17 @@ def format_problem(problem: Problem) -> Response:
             }
             for one in problem.obstacles
         ]
-    body = json.dumps(value, ensure_ascii=False).encode()
-    return Response(status=problem.status, body=body, content_type=PROBLEM)
+    return Response(
+        status=problem.status, body=json_bytes(value), content_type=PROBLEM, headers=problem.headers
+    )
+
+
+def json_bytes(value: object) -> bytes:
+    """Return the JSON text of ``value`` in UTF-8, whatever its strings hold.
+
+    A lone surrogate (in what a peer said, in a path asked for) stays an escape, which JSON allows.
+    """
+    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace")
 
 
 def check_answer(response: Response) -> None:
@@ -143,8 +156,8 @@ def parse_problem(response: Response) -> Problem:
         value = json.loads(response.body)
         obstacles = tuple(
             Obstacle(
-                code=str(one["code"]),
-                detail=str(one["detail"]),
+                code=_text(one["code"]),
+                detail=_text(one["detail"]),
                 record=_unhex(one.get("record")),
                 standing=_unhex(one.get("standing")),
                 is_equal=one.get("is_equal"),
@@ -152,10 +165,18 @@ def parse_problem(response: Response) -> Problem:
             for one in value.get("records", ())
         )
         return Problem(
-            status=response.status, code=str(value["code"]), detail=str(value["detail"]), obstacles=obstacles
+            status=response.status,
+            code=_text(value["code"]),
+            detail=_text(value["detail"]),
+            obstacles=obstacles,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Malformed(f"no problem document: {error}") from None
+
+
+def _text(value: object) -> str:
+    """What another node says, cut to what a person reads: it goes into logs, faults and terminals."""
+    return str(value)[:DETAIL_CHARS_MAX].encode(errors="replace").decode()
 
 
 def _hex(data: bytes | None) -> str | None:

@@ -33,14 +33,13 @@ def reason_to_wait(
     agencies: int,
     size: int,
     root_at: Callable[[int], bytes],
-    is_new: bool,
     on_word: bool,
 ) -> str | None:
     """Return why the node must not sequence (yet), or None.
 
-    ``answers`` by agency; ``root_at(n)`` is the root over the first n leaves here (n <= size). A new node has
-    no history to lose, and goes on unless somebody already holds a log of that name; ``on_word`` is the
-    operator's.
+    ``answers`` by agency; ``root_at(n)`` is the root over the first n leaves here (n <= size). ``on_word`` is
+    the operator's. An empty log is no exception: a folder lost whole, with its instance record, looks exactly
+    like a new one, and would sign a second opening.
     """
     for agency, answer in sorted(answers.items()):
         if answer.size > size:
@@ -51,7 +50,7 @@ def reason_to_wait(
         if answer.size and root_at(answer.size) != answer.root:
             return f"{agency} holds another history of this log: it has forked, and waits for a new era"
     needed = answers_needed(agencies)
-    if is_new or on_word or len(answers) >= needed:
+    if on_word or len(answers) >= needed:
         return None
     return (
         f"waiting for {needed - len(answers)} more of the other agencies to answer what they hold of this "

@@ -93,7 +93,10 @@ class Sequencer:
         token: int,
         on_commit: Callable[[int, bytes], None],
     ) -> None:
-        """``on_commit(size, root)`` is called after each durable commit, before anything is acknowledged."""
+        """``on_commit(size, root)`` is called after each durable commit, before anything is acknowledged.
+
+        Where it fails nothing is, and it is called again before the next acknowledgement, new leaf or not.
+        """
         self.state = state
         self._database = database
         self._store = store
@@ -102,6 +105,7 @@ class Sequencer:
         self._signing = signing
         self._token = token
         self._on_commit = on_commit
+        self._recorded = 0
 
     @property
     def origin(self) -> Origin:
@@ -126,12 +130,19 @@ class Sequencer:
         if isinstance(outcome, LedgerError):
             raise outcome
 
+    def record(self) -> None:
+        """See to it that ``on_commit`` has heard of the newest state: nothing newer may leave this node."""
+        if self._recorded < self.state.size:
+            self._on_commit(self.state.size, self.state.tree.root())
+            self._recorded = self.state.size
+
     def receipt(self, entry_id: bytes) -> bytes | None:
         """Return the receipt of a sequenced entry under the newest checkpoint, or None."""
         index = self._store.find_entry(str(self.origin), entry_id)
         note = self._store.newest_checkpoint(str(self.origin))
         if index is None or note is None:
             return None
+        self.record()
         return self._receipt(index, note)
 
     def _open(self, data: bytes) -> Submission | LedgerError:
@@ -152,9 +163,8 @@ class Sequencer:
             check_lease(self._database, self._token)
             outcomes = [self._take(one, batch, hour) for one in opened]
             note = self._seal(batch)
-        if batch.state.size > self.state.size:
-            self.state = batch.state
-            self._on_commit(self.state.size, self.state.tree.root())
+        self.state = batch.state
+        self.record()
         return [self._receipt(one, note) if isinstance(one, int) else one for one in outcomes]
 
     def _take(self, one: Submission | LedgerError, batch: _Batch, hour: int) -> int | LedgerError:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ import aiohttp
 
 from ledger.errors import LedgerError, StoreError
 from node import handlers, http_server, structured_log
+from node.config import Config
 from node.http_client import drive, open_session
 from node.mirror import Mirror, pull
 from node.parallel import verify_many
@@ -30,6 +32,10 @@ from node.wiring import Node
 
 QUEUE_MAX = 1024
 """Submissions that may wait; beyond it a client is told to come back, before its body is looked at."""
+QUEUE_BYTES_MAX = 128 * 1024 * 1024
+"""Bytes of submissions that may wait: a thousand of the largest would otherwise take 12 GB of memory."""
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+"""Submissions taken into one commit: some 10,000 records, a few seconds; the rest waits for the next."""
 Result = TypeVar("Result")
 
 
@@ -44,31 +50,37 @@ class Service:
     The databases belong to the store thread: it opens the node, and closes it.
     """
 
-    def __init__(self, node: Node, thread: ThreadPoolExecutor, on_ready: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        thread: ThreadPoolExecutor,
+        listening: socket.socket,
+        on_ready: Callable[[str], None],
+    ) -> None:
         """``thread`` is the one that opened ``node``; ``on_ready`` is called with the address served."""
         self._node = node
+        self._listening = listening
         self._on_ready = on_ready
         self._thread = thread
         self._queue: asyncio.Queue[tuple[bytes, asyncio.Future[Response]]] = asyncio.Queue(QUEUE_MAX)
+        self._queued_bytes = 0
         self.stop = asyncio.Event()
 
     async def run(self) -> None:
         """Serve until `stop`: then finish what is under way."""
-        config = self._node.config
         application = http_server.make_application(self._answer)
-        runner, port = await http_server.start_server(application, config.host, config.port)
+        runner = await http_server.start_server(application, self._listening)
         tasks: list[asyncio.Task[None]] = []
         try:
             async with open_session() as session:
-                await self._resume(session)
-                loops = [self._commit_forever(), self._publish_forever()]
-                loops += [
-                    self._mirror_forever(session, name, mirror) for name, mirror in self._node.mirrors.items()
-                ]
-                tasks = [asyncio.create_task(loop) for loop in loops]
-                structured_log.event("node.ready", origin=str(self._node.origin), port=port)
-                self._on_ready(f"http://{config.host}:{port}")
+                tasks = [asyncio.create_task(self._commit_forever())]
+                tasks.append(asyncio.create_task(self._resume(session)))
                 await self._until_stopped(tasks)
+                if not self.stop.is_set():
+                    tasks = [tasks[0], asyncio.create_task(self._publish_forever())]
+                    tasks += [asyncio.create_task(loop) for loop in self._mirror_loops(session)]
+                    self._tell_ready()
+                    await self._until_stopped(tasks)
         finally:
             await runner.cleanup()
             for task in tasks:
@@ -77,12 +89,26 @@ class Service:
             structured_log.event("node.stopped", origin=str(self._node.origin))
 
     async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> None:
-        """Wait for `stop`; a loop that ends by itself is a defect, and ends the node with its error."""
+        """Wait for `stop`, or for one task to end; a loop that ends is a defect, and raises its error."""
         stopping = asyncio.create_task(self.stop.wait())
         done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         for task in done - {stopping}:
             task.result()
+
+    def _tell_ready(self) -> None:
+        host, port = self._listening.getsockname()[:2]
+        structured_log.event("node.ready", origin=str(self._node.origin), port=port)
+        self._on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+    def _mirror_loops(self, session: aiohttp.ClientSession) -> list[Coroutine[None, None, None]]:
+        """A loop for each other agency of which an address is known."""
+        peers = self._node.config.peers
+        return [
+            self._mirror_forever(session, name, mirror)
+            for name, mirror in self._node.mirrors.items()
+            if peers.get(name)
+        ]
 
     async def _on_store(self, function: Callable[..., Result], *arguments: object) -> Result:
         loop = asyncio.get_running_loop()
@@ -90,7 +116,7 @@ class Service:
 
     async def _answer(self, request: Request) -> Response:
         try:
-            if (request.method, request.path) == ("POST", "/v1/entries"):
+            if (request.method, request.path) == ("POST", handlers.ENTRIES_PATH):
                 return await self._enqueue(request.body)
             return await self._on_store(handlers.answer, self._node, request, hour_now())
         except LedgerError as error:
@@ -98,17 +124,25 @@ class Service:
 
     async def _enqueue(self, body: bytes) -> Response:
         answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        try:
-            self._queue.put_nowait((body, answered))
-        except asyncio.QueueFull:
-            raise StoreError("too many submissions are waiting: send again in a moment") from None
+        if self._queue.full() or self._queued_bytes + len(body) > QUEUE_BYTES_MAX:
+            raise StoreError("too many submissions are waiting: send again in a moment")
+        self._queue.put_nowait((body, answered))
+        self._queued_bytes += len(body)
         return await answered
+
+    async def _next_batch(self) -> list[tuple[bytes, asyncio.Future[Response]]]:
+        """Wait for a submission; return it with those that wait behind it, up to the bounds of a batch."""
+        waiting, size = [await self._queue.get()], 0
+        while True:
+            size += len(waiting[-1][0])
+            if len(waiting) == BATCH_MAX or size >= BATCH_BYTES_MAX or self._queue.empty():
+                self._queued_bytes -= size
+                return waiting
+            waiting.append(self._queue.get_nowait())
 
     async def _commit_forever(self) -> None:
         while True:
-            waiting = [await self._queue.get()]
-            while len(waiting) < BATCH_MAX and not self._queue.empty():
-                waiting.append(self._queue.get_nowait())
+            waiting = await self._next_batch()
             bodies = [body for body, _ in waiting]
             start = time.monotonic()
             try:
@@ -131,7 +165,10 @@ class Service:
     async def _publish_forever(self) -> None:
         while True:
             await asyncio.sleep(self._node.config.publish_interval_s)
-            await self._on_store(self._node.tree.publish, self._node.origin)
+            try:
+                await self._on_store(self._node.publish)
+            except LedgerError as error:  # a full or failing disk: shown as before until it is mended
+                structured_log.fault("publish.failed", error)
 
     async def _resume(self, session: aiohttp.ClientSession) -> None:
         """Hear what others hold of this log, then found it if it is new."""
@@ -150,13 +187,20 @@ class Service:
                 await self._on_store(self._node.hear, agency, fetched[0] if fetched else None)
                 return
 
+    async def _hear_late(self, session: aiohttp.ClientSession, agency: str) -> None:
+        """Ask again whoever did not answer at the start; with enough answers a new log is founded."""
+        await self._hear(session, agency)
+        try:
+            if await self._on_store(self._node.found, hour_now()):
+                structured_log.event("log.founded", origin=str(self._node.origin))
+        except LedgerError as error:  # a full disk: tried again with the next round
+            structured_log.fault("founding.failed", error)
+
     async def _mirror_forever(self, session: aiohttp.ClientSession, agency: str, mirror: Mirror) -> None:
-        urls = self._node.config.peers.get(agency, ())
-        while urls:
+        while True:
             if agency in self._node.unheard:
-                await self._hear(session, agency)
-                await self._on_store(self._node.found, hour_now())
-            for url in urls:
+                await self._hear_late(session, agency)
+            for url in self._node.config.peers[agency]:
                 try:
                     new = await self._mirror_once(session, url, mirror)
                     while new:  # a log far ahead comes in parts
@@ -185,19 +229,22 @@ class Service:
         return new
 
 
-def serve(open_node: Callable[[], Node], on_ready: Callable[[str], None]) -> None:
-    """Open a node and serve it until SIGTERM or SIGINT; raise what opening or binding raises."""
+def serve(config: Config, open_node: Callable[[], Node], on_ready: Callable[[str], None]) -> None:
+    """Bind, open a node and serve it until SIGTERM or SIGINT; raise what binding or opening raises."""
 
     async def main(thread: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         node = await loop.run_in_executor(thread, open_node)
         try:
-            service = Service(node, thread, on_ready)
+            service = Service(node, thread, listening, on_ready)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, service.stop.set)
             await service.run()
         finally:
             await loop.run_in_executor(thread, node.close)
 
-    with ThreadPoolExecutor(1, thread_name_prefix="store") as thread:
+    with (
+        http_server.bind(config.host, config.port) as listening,
+        ThreadPoolExecutor(1, thread_name_prefix="store") as thread,
+    ):
         asyncio.run(main(thread))

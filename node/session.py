@@ -42,7 +42,7 @@ def fetch_json(path: str) -> Procedure[dict[str, Any]]:
     check_answer(response)
     try:
         value = json.loads(response.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(f"{path} is no JSON: {error}") from None
     if not isinstance(value, dict):
         raise Malformed(f"{path} is no JSON object")

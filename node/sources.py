@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import copy
 import os
+import weakref
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from ledger.errors import Malformed, Undecided
 from ledger.tree import Source
@@ -22,6 +24,8 @@ from node.session import fetch_file
 
 ZIP_MEMBERS_MAX = 1_000_000
 """A quarter of a billion entries in bundles of 256: far beyond any ledger, and some 100 MB of directory."""
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What every tool packs with; others (LZMA) may ask for gigabytes of memory before the first byte comes."""
 RATIO_MAX = 200
 """Signed and hashed bytes do not compress; a member that shrinks more than this is a bomb."""
 
@@ -67,14 +71,16 @@ class ZipSource:
         """Members read whose checksum in the ZIP is not that of their bytes."""
         try:
             self._stream = path.open("rb")
-            dossier.check_layout(self._stream, path.stat().st_size)
-            self._zip = zipfile.ZipFile(self._stream)
         except OSError as error:
             raise Undecided(f"{path} cannot be read: {error.strerror or error}") from None
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
-            raise Malformed(f"{path.name} is no ZIP, or a damaged one: {error}") from None
-        if len(self._zip.infolist()) > ZIP_MEMBERS_MAX:
-            raise Malformed(f"{path.name} has more than {ZIP_MEMBERS_MAX} members")
+        try:
+            self._zip = _open_zip(self._stream, path)
+        except BaseException:
+            self._stream.close()
+            raise
+        weakref.finalize(
+            self, self._stream.close
+        )  # a source has no end of its own: it is read while it is held
 
     def read(self, path: str, offset: int = 0, *, bytes_max: int) -> bytes | None:
         """See `ledger.tree.Source`."""
@@ -84,6 +90,10 @@ class ZipSource:
             return None
         if info.file_size > bytes_max:
             raise Malformed(f"says {info.file_size} bytes, of {bytes_max} that it can have")
+        if info.compress_type not in COMPRESSIONS:
+            raise Malformed(
+                f"packed by method {info.compress_type}: only stored and deflated members are read"
+            )
         if info.file_size > RATIO_MAX * max(info.compress_size, 64):
             raise Malformed(f"claims to shrink {info.file_size} bytes to {info.compress_size}")
         data = self._unpack(info, bytes_max + 1)
@@ -105,7 +115,9 @@ class ZipSource:
 
     def names(self) -> list[str] | None:
         """See `ledger.tree.Source`; a name that stands twice is given twice."""
-        return sorted(info.orig_filename for info in self._zip.infolist() if not info.is_dir())
+        return sorted(
+            info.orig_filename for info in self._zip.infolist() if not info.is_dir() or info.file_size
+        )
 
 
 class HttpSource:
@@ -134,3 +146,16 @@ def open_path(path: Path) -> Source:
     if not path.exists():
         raise Undecided(f"{path} does not exist: give a dossier (ZIP), a directory or a URL")
     return ZipSource(path)
+
+
+def _open_zip(stream: BinaryIO, path: Path) -> zipfile.ZipFile:
+    try:
+        dossier.check_layout(stream, os.fstat(stream.fileno()).st_size)
+        opened = zipfile.ZipFile(stream)
+    except OSError as error:
+        raise Undecided(f"{path} cannot be read: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+        raise Malformed(f"{path.name} is no ZIP, or a damaged one: {error}") from None
+    if len(opened.infolist()) > ZIP_MEMBERS_MAX:
+        raise Malformed(f"{path.name} has more than {ZIP_MEMBERS_MAX} members")
+    return opened

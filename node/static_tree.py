@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ledger.checkpoint import Checkpoint, parse_checkpoint
-from ledger.errors import LedgerError
+from ledger.errors import Malformed, Undecided
 from ledger.governance import Card, parse_governance
 from ledger.leaf import parse_leaf
 from ledger.names import Origin
@@ -42,14 +42,18 @@ class StaticTree:
         return None if note is None else (note, parse_checkpoint(parse_note(note).text))
 
     def read(self, path: str) -> bytes | None:
-        """Return a file, or None if the path is outside the grammar or not (yet) there."""
+        """Return a file, or None if the path is outside the grammar or not (yet) there.
+
+        Raises `StoreError` where the disk fails: "not there" would be a false answer to whoever asks what is
+        held of its log.
+        """
         try:
             parsed = parse_tree_path(path)
             if isinstance(parsed, RosterPath):
                 pair = self._rosters.get(parsed.version)
                 return None if pair is None else pair[parsed.is_note]
             return self._read_log(parsed)
-        except LedgerError:  # outside the grammar, or leaves that are not held
+        except (Malformed, Undecided):  # outside the grammar, or leaves that are not held
             return None
 
     def _read_log(self, path: LogPath) -> bytes | None:

@@ -6,10 +6,11 @@ a pseudonym, a kind, or an address of a reader.
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import UTC, datetime
 from typing import Any
+
+from node.protocol import json_bytes
 
 _logger = logging.getLogger("pledger")
 
@@ -19,7 +20,7 @@ class _JsonLines(logging.Formatter):
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         fields: dict[str, Any] = getattr(record, "fields", {})
         event = {"time": time, "level": record.levelname.lower(), "event": record.getMessage(), **fields}
-        return json.dumps(event, ensure_ascii=False)
+        return json_bytes(event).decode()
 
 
 def start() -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ledger import codec, keys
 from ledger.entry import Entry, PrivateBodies, check_parts, parse_header
 from ledger.errors import Malformed
-from ledger.record import parse_record
+from ledger.record import Record, parse_record
+from ledger.rules import Violation, check_none, violation
 
 VERSION = 1
 SUBMISSION_BYTES_MAX = 12 * 1024 * 1024
@@ -63,7 +64,10 @@ def parse_entry(data: bytes) -> tuple[Entry, bytes]:
 
 
 def open_submission(data: bytes, sealing_seed: bytes) -> Submission:
-    """Return the submission with its bodies; raise `Malformed`, or `Unproven` if sealed to another key."""
+    """Return the submission with its bodies.
+
+    Raises `Malformed`, `Unproven` if it is sealed to another key, `Refused` (record.form) for its records.
+    """
     entry, sealed = parse_entry(data)
     value = codec.decode(keys.open_sealed(sealing_seed, sealed), bytes_max=SUBMISSION_BYTES_MAX)
     match value:
@@ -79,13 +83,26 @@ def open_submission(data: bytes, sealing_seed: bytes) -> Submission:
         return Submission(entry=entry, scopes=tuple(scopes))
     if scopes or not isinstance(seed, bytes) or len(seed) != 32:
         raise Malformed("a private entry has a padding seed of 32 bytes, and no scopes")
-    parts = [_parts(record) for record in records]
-    bodies = PrivateBodies(padding_seed=seed, records=tuple(parse_record(*pair) for pair in parts))
+    bodies = PrivateBodies(padding_seed=seed, records=_parse_records(records))
     return Submission(entry=entry, private=bodies)
 
 
-def _parts(value: object) -> tuple[bytes, bytes]:
+def _parse_records(values: list[object]) -> tuple[Record, ...]:
+    """The records of ``[owner part, shown part]`` each; `Refused` names every one that is not well formed."""
+    records, found = list[Record](), list[Violation]()
+    for number, value in enumerate(values, start=1):
+        try:
+            records.append(_parse_record(value))
+        except Malformed as error:
+            found.append(violation("record.form", f"record {number}: {error}"))
+    check_none(found)
+    if not records:
+        raise Malformed("an entry holds at least one record beside its padding")
+    return tuple(records)
+
+
+def _parse_record(value: object) -> Record:
     match value:
         case [bytes(owner), bytes(shown)]:
-            return owner, shown
+            return parse_record(owner, shown)
     raise Malformed("each record is [owner part, shown part]")

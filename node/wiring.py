@@ -29,6 +29,7 @@ from node import body_store, key_store, lease, log_store
 from node.body_store import BodyStore
 from node.config import Config
 from node.database import Database
+from node.durable_file import disk_errors
 from node.key_file import read_key_file
 from node.key_store import KeyStore
 from node.log_store import LogStore
@@ -59,7 +60,8 @@ class Node:
         self.rosters, pairs = load_rosters(config)
         self.ledger_id = self.rosters[0].hash
         secrets = read_key_file(config.directory / NODE_KEY_FILE, passphrase)
-        config.data.mkdir(parents=True, exist_ok=True)
+        with disk_errors(config.data):
+            config.data.mkdir(parents=True, exist_ok=True)
         log_path, keys_path = config.data / "log.db", config.data / "keys.db"
         self._database = Database(log_path, [log_store.SCHEMA, body_store.SCHEMA, lease.SCHEMA])
         self._keys_database = Database(keys_path, [key_store.SCHEMA])
@@ -70,11 +72,12 @@ class Node:
         by_hash = {roster.hash: roster for roster in self.rosters}
         self.origin = Origin(config.ledger, config.agency)
         self._refusal = self._check_instance()
-        self._is_new = self.store.size(str(self.origin)) == 0
         self._answers: dict[str, Answer] = {}
         self._on_word = on_word
         log_key = keys.SigningKey(secrets["log"])
         self._log_public_key = log_key.public_key
+        # Before the state is read: what an overtaken process still commits would make it an old one.
+        token = lease.take_lease(self._database, f"{socket.gethostname()} process {os.getpid()}")
         self.sequencer = Sequencer(
             self._database,
             self.store,
@@ -82,8 +85,8 @@ class Node:
             data_keys,
             state=load_state(self.store, self.ledger_id, self.origin, by_hash),
             signing=SequencerKeys(log=log_key, sealing_seed=secrets["sealing"]),
-            token=lease.take_lease(self._database, f"{socket.gethostname()} process {os.getpid()}"),
-            on_commit=self._write_instance,
+            token=token,
+            on_commit=self._record_commit,
         )
         self.mirrors = {
             name: Mirror(
@@ -96,8 +99,9 @@ class Node:
         }
         self._faults: dict[str, str] = {}
         self.tree = StaticTree(self.store, config.ledger, pairs)
-        for origin in self.logs():
-            self.tree.publish(origin)
+        self.publish()
+        for mirror in self.mirrors.values():
+            self.tree.publish(mirror.origin)
 
     def close(self) -> None:
         """Close both databases."""
@@ -107,6 +111,17 @@ class Node:
     @property
     def waiting(self) -> str | None:
         """Why nothing is sequenced now, or None."""
+        reason = self._reason_to_wait()
+        if reason is None and self.sequencer.state.size == 0:
+            return "its log is not opened yet: ask again in a moment"
+        return reason
+
+    def publish(self) -> None:
+        """Show the newest checkpoint of the own log, once the instance record has it."""
+        self.sequencer.record()
+        self.tree.publish(self.origin)
+
+    def _reason_to_wait(self) -> str | None:
         if self._refusal is not None:
             return self._refusal
         reader = self.store.reader(str(self.origin))
@@ -115,7 +130,6 @@ class Node:
             agencies=len(self.rosters[-1].agencies),
             size=self.sequencer.state.size,
             root_at=lambda size: root_at(reader, size),
-            is_new=self._is_new,
             on_word=self._on_word,
         )
 
@@ -154,11 +168,11 @@ class Node:
 
     def found(self, hour: int) -> bool:
         """Sequence the opening if the log is empty and nothing forbids it; return whether it was done."""
-        if self.sequencer.state.size or self.waiting is not None:
+        if self.sequencer.state.size or self._reason_to_wait() is not None:
             return False
         self._write_instance(0, EMPTY_ROOT)
         self.sequencer.open_era(Submission(entry=load_opening(self.config.directory)), hour)
-        self.tree.publish(self.origin)
+        self.publish()
         return True
 
     def _check_instance(self) -> str | None:
@@ -172,6 +186,11 @@ class Node:
             root_at=lambda at: root_at(reader, at),
         )
         return None if refusal is None else refusal.text
+
+    def _record_commit(self, size: int, root: bytes) -> None:
+        """Keep the instance record up with the log; a database that is refused leaves it as it was found."""
+        if self._refusal is None:
+            self._write_instance(size, root)
 
     def _write_instance(self, size: int, root: bytes) -> None:
         record = lease.InstanceRecord(
@@ -194,6 +213,11 @@ def load_rosters(config: Config) -> tuple[list[Roster], dict[int, tuple[bytes, b
         raise Malformed(
             f"{config.directory}/node.toml is of agency {config.agency} in ledger {config.ledger}; the "
             f"roster is of ledger {latest.ledger} with {', '.join(latest.agencies)}"
+        )
+    if strange := sorted(set(config.peers) - set(latest.agencies) | set(config.peers) & {config.agency}):
+        others = ", ".join(name for name in latest.agencies if name != config.agency) or "none"
+        raise Malformed(
+            f"{config.directory}/node.toml: peers: {', '.join(strange)}: the other agencies are {others}"
         )
     pairs = {one.version: (one.raw, (directory / f"{one.version}.note").read_bytes()) for one in rosters}
     return rosters, pairs

@@ -56,16 +56,31 @@ class Node:
         records = [self.body(subject, identity) for subject in subjects]
         ordered = sorted(records, key=lambda record: record.record_hash)
         placed = [replace(record, position=2 * number) for number, record in enumerate(ordered)]
-        return StoredEntry(entry_id=self.draw.randbytes(32), place=Place(1, index), records=placed,
-                           padding_seed=self.draw.randbytes(32))
+        return StoredEntry(
+            entry_id=self.draw.randbytes(32),
+            place=Place(1, index),
+            records=placed,
+            padding_seed=self.draw.randbytes(32),
+        )
 
     def body(self, subject: bytes, identity: str) -> StoredBody:
         owner = codec.encode({"salt": self.draw.randbytes(16), "subject": subject, "source": SCHOOL})
-        shown = codec.encode({"salt": self.draw.randbytes(16), "kind": KIND, "period": "2026/2027",
-                              "fields": {"subject": identity, "mark": self.draw.randrange(100)}})
-        return StoredBody(record_hash=hash_of_parts(owner, shown), position=0, owner=owner, shown=shown,
-                          subject_tag=self.keys.subject_tag(subject),
-                          identity_tag=self.keys.identity_tag(subject, identity.encode()))
+        shown = codec.encode(
+            {
+                "salt": self.draw.randbytes(16),
+                "kind": KIND,
+                "period": "2026/2027",
+                "fields": {"subject": identity, "mark": self.draw.randrange(100)},
+            }
+        )
+        return StoredBody(
+            record_hash=hash_of_parts(owner, shown),
+            position=0,
+            owner=owner,
+            shown=shown,
+            subject_tag=self.keys.subject_tag(subject),
+            identity_tag=self.keys.identity_tag(subject, identity.encode()),
+        )
 
     def put(self, entry: StoredEntry) -> tuple[bytes, ...]:
         with self.database.transaction():
@@ -75,25 +90,36 @@ class Node:
         """Put an entry with its leaf in one transaction, as the sequencer does."""
         leaf = b"leaf of " + entry.entry_id
         with self.database.transaction():
-            self.log.append(LOG, [StoredLeaf(index=entry.place.index, leaf=leaf,
-                                             leaf_hash=merkle.leaf_hash(leaf), entry_id=entry.entry_id)])
+            self.log.append(
+                LOG,
+                [
+                    StoredLeaf(
+                        index=entry.place.index,
+                        leaf=leaf,
+                        leaf_hash=merkle.leaf_hash(leaf),
+                        entry_id=entry.entry_id,
+                    )
+                ],
+            )
             self.bodies.put(entry)
 
     def sealed(self, record: StoredBody) -> bytes:
         """The record's sealed body as it lies in the database."""
-        (row,) = self.database.rows("SELECT sealed FROM body JOIN record USING (place) WHERE record_hash = ?",
-                                    (record.record_hash,))
+        (row,) = self.database.rows(
+            "SELECT sealed FROM body JOIN record USING (place) WHERE record_hash = ?", (record.record_hash,)
+        )
         return bytes(row[0])
 
     def key_of(self, record: StoredBody) -> tuple[bytes, bytes]:
         """The record's data key and the sealed row that it lies in."""
         ((number,),) = self.database.rows(
-            "SELECT data_key FROM body JOIN record USING (place) WHERE record_hash = ?",
-            (record.record_hash,))
+            "SELECT data_key FROM body JOIN record USING (place) WHERE record_hash = ?", (record.record_hash,)
+        )
         key = self.keys.key(number)
         assert isinstance(key, bytes)
-        ((row,),) = self.keys_database.rows("SELECT sealed FROM data_keys WHERE row_number = ?",
-                                            (number >> 7,))
+        ((row,),) = self.keys_database.rows(
+            "SELECT sealed FROM data_keys WHERE row_number = ?", (number >> 7,)
+        )
         return key, bytes(row)
 
     def raw(self) -> bytes:
@@ -137,9 +163,11 @@ def test_a_record_is_found_by_its_hash(node: Node) -> None:
         node.put(entry)
         for record in entry.records:
             assert node.bodies.find(record.record_hash) == RecordPlace(
-                entry_id=entry.entry_id, place=entry.place, position=record.position)
+                entry_id=entry.entry_id, place=entry.place, position=record.position
+            )
         assert node.bodies.records_of(entry.entry_id) == [
-            (record.position, record.record_hash) for record in entry.records]
+            (record.position, record.record_hash) for record in entry.records
+        ]
     assert node.bodies.find(b"?" * 32) is None and node.bodies.records_of(b"?" * 32) == []
 
 
@@ -150,8 +178,9 @@ def test_one_subject_is_listed_in_the_order_of_the_log(node: Node) -> None:
     for place in (3, 6, 0, 5, 1, 4, 2):
         node.put(entries[place])
     tag = node.keys.subject_tag(pid(4))
-    expected = [record.record_hash for entry in entries for record in entry.records
-                if record.subject_tag == tag]
+    expected = [
+        record.record_hash for entry in entries for record in entry.records if record.subject_tag == tag
+    ]
     assert len(expected) == 7 and node.bodies.by_subject(tag) == expected
     assert node.bodies.by_subject(node.keys.subject_tag(pid(99))) == []
 
@@ -163,7 +192,9 @@ def test_one_identity_is_listed_with_the_newest_last(node: Node) -> None:
         node.put(entry)
     (first,), (_,), (second,) = (entry.records for entry in entries)
     assert node.bodies.by_identity(first.subject_tag, first.identity_tag) == [
-        first.record_hash, second.record_hash]
+        first.record_hash,
+        second.record_hash,
+    ]
     assert node.bodies.by_identity(node.keys.subject_tag(pid(2)), first.identity_tag) == []
 
 
@@ -225,8 +256,10 @@ def test_a_record_that_stands_in_two_entries_has_one_body(node: Node) -> None:
 def test_hashes_with_equal_beginnings_are_told_apart(node: Node) -> None:
     """Eight equal bytes, which an author can grind out, do not make one record pass for another."""
     entry = node.entry(0, [pid(1), pid(2)])
-    one, two = (replace(record, record_hash=b"same 8b!" + bytes([number]) * 24)
-                for number, record in enumerate(entry.records))
+    one, two = (
+        replace(record, record_hash=b"same 8b!" + bytes([number]) * 24)
+        for number, record in enumerate(entry.records)
+    )
     node.put(replace(entry, records=[one, two]))
     twin = replace(node.entry(1, [pid(3)]), entry_id=entry.entry_id[:8] + b"t" * 24)
     node.put(twin)
@@ -258,8 +291,16 @@ def test_nothing_of_a_record_is_readable_in_any_file(node: Node) -> None:
     """Pseudonym, kind, school, fields and data keys are in neither database nor WAL, before and after."""
     entry = node.entry(0, [pid(number) for number in range(200)])
     node.sequence(entry)
-    canaries = [pid(3), b"pid-0000", KIND.encode(), SCHOOL.encode(), "Школа".encode(), b"math", b"2026/2027",
-                *(node.key_of(record)[0] for record in entry.records)]
+    canaries = [
+        pid(3),
+        b"pid-0000",
+        KIND.encode(),
+        SCHOOL.encode(),
+        "Школа".encode(),
+        b"math",
+        b"2026/2027",
+        *(node.key_of(record)[0] for record in entry.records),
+    ]
     open_files = node.raw()
     node.database.checkpoint()
     node.keys_database.checkpoint()
@@ -280,22 +321,31 @@ def test_the_length_of_a_sealed_body_says_little(node: Node) -> None:
 def test_erased_bodies_are_in_no_byte_of_any_file(node: Node) -> None:
     """Sealed body, data key, the row that held it, and tags: gone from both databases and their WALs."""
     draw = random.Random(5)
-    entries = [node.entry(index, [pid(draw.randrange(60)) for _ in range(draw.choice([1, 3, 80]))])
-               for index in range(40)]
+    entries = [
+        node.entry(index, [pid(draw.randrange(60)) for _ in range(draw.choice([1, 3, 80]))])
+        for index in range(40)
+    ]
     for entry in entries:
         node.sequence(entry)
     records = [record for entry in entries for record in entry.records]
     erased = draw.sample(records, len(records) // 3)
     kept = [record for record in records if record not in erased]
-    traces = [trace for record in erased for trace in (
-        node.sealed(record)[:24], node.sealed(record)[-24:], *node.key_of(record),
-        node.key_of(record)[1][-24:])]
+    traces = [
+        trace
+        for record in erased
+        for trace in (
+            node.sealed(record)[:24],
+            node.sealed(record)[-24:],
+            *node.key_of(record),
+            node.key_of(record)[1][-24:],
+        )
+    ]
     tags = {record.subject_tag for record in erased} - {record.subject_tag for record in kept}
     tags |= {record.identity_tag for record in erased} - {record.identity_tag for record in kept}
     before = node.raw()
     assert all(node.sealed(record) in before for record in erased)
     for start in range(0, len(erased), 50):
-        node.bodies.erase([record.record_hash for record in erased[start:start + 50]])
+        node.bodies.erase([record.record_hash for record in erased[start : start + 50]])
     after = node.raw()
     assert not [trace for trace in traces if trace in after]
     assert not [tag for tag in tags if tag in after]
@@ -315,7 +365,8 @@ def test_an_erasure_keeps_what_the_neighbours_paths_need(node: Node) -> None:
     assert node.bodies.by_subject(gone.subject_tag) == []
     assert node.bodies.by_identity(gone.subject_tag, gone.identity_tag) == []
     assert [node.bodies.by_subject(record.subject_tag) for record in others] == [
-        [record.record_hash] for record in others]
+        [record.record_hash] for record in others
+    ]
     assert node.log.size(LOG) == 1 and node.bodies.padding_seed(entry.entry_id) == entry.padding_seed
 
 
@@ -364,8 +415,9 @@ def test_bodies_whose_keys_were_lost_are_missing_and_restored_by_posting(node: N
     node.close()
     shutil.copy(node.folder.parent / "old-keys.db", node.folder / "keys.db")
     node.open()
-    missing = {record.record_hash for record in lost.records
-               if node.bodies.state(record.record_hash) == "missing"}
+    missing = {
+        record.record_hash for record in lost.records if node.bodies.state(record.record_hash) == "missing"
+    }
     assert len(missing) > 100 and node.bodies.get(next(iter(missing))) is None
     assert node.bodies.state(first.records[0].record_hash) == "held"
     assert set(node.put(lost)) == missing
@@ -469,8 +521,10 @@ def test_a_changed_body_is_an_error_and_never_other_facts(node: Node) -> None:
     sealed[-1] ^= 1
     for changed in (bytes(sealed), node.sealed(other), b""):
         with node.database.transaction():
-            node.database.write("UPDATE body SET sealed = ? WHERE place = (SELECT place FROM record "
-                                "WHERE record_hash = ?)", (changed, record.record_hash))
+            node.database.write(
+                "UPDATE body SET sealed = ? WHERE place = (SELECT place FROM record WHERE record_hash = ?)",
+                (changed, record.record_hash),
+            )
         with pytest.raises(StoreError, match=r"log\.db: a body does not open"):
             node.bodies.get(record.record_hash)
 
@@ -514,6 +568,9 @@ def test_bodies_do_not_show_in_tracebacks(node: Node) -> None:
 def test_only_this_module_deletes() -> None:
     """In the whole of ledger, node and cli the statement DELETE FROM stands in one module."""
     modules = [path for package in ("ledger", "node", "cli") for path in (REPOSITORY / package).glob("*.py")]
-    deleting = {path.name for path in modules
-                if re.search(r"DELETE\s+FROM|REPLACE\s+INTO|DROP\s+TABLE", path.read_text(), re.IGNORECASE)}
+    deleting = {
+        path.name
+        for path in modules
+        if re.search(r"DELETE\s+FROM|REPLACE\s+INTO|DROP\s+TABLE", path.read_text(), re.IGNORECASE)
+    }
     assert deleting == {"body_store.py"}

@@ -59,8 +59,9 @@ def test_kill_in_the_middle_of_a_transaction_leaves_the_last_commit(tmp_path: Pa
         "    print('inside', flush=True)\n"
         "    sys.stdin.read()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY, stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"inside\n"
         process.send_signal(signal.SIGKILL)
@@ -233,8 +234,13 @@ def test_each_step_of_a_schema_is_applied_once_and_in_order(database: Database) 
     """A newer program adds its steps to an older file and keeps what is in it."""
     add(database, b"old")
     database.close()
-    newer = Schema(part="notes", steps=(*NOTES.steps, (
-        "ALTER TABLE note ADD COLUMN stars INTEGER NOT NULL DEFAULT 0", "UPDATE note SET stars = 5")))
+    newer = Schema(
+        part="notes",
+        steps=(
+            *NOTES.steps,
+            ("ALTER TABLE note ADD COLUMN stars INTEGER NOT NULL DEFAULT 0", "UPDATE note SET stars = 5"),
+        ),
+    )
     for _ in range(2):
         with Database(database.path, [newer]) as again:
             assert again.rows("SELECT text, stars FROM note") == [(b"old", 5)]
@@ -296,8 +302,11 @@ def test_batches_cover_all_values_once() -> None:
 
 def test_only_this_module_imports_sqlite() -> None:
     """The driver stays behind one module, so that a second store can stand beside it."""
-    for path in [*(REPOSITORY / "node").glob("*.py"), *(REPOSITORY / "ledger").glob("*.py"),
-                 *(REPOSITORY / "cli").glob("*.py")]:
+    for path in [
+        *(REPOSITORY / "node").glob("*.py"),
+        *(REPOSITORY / "ledger").glob("*.py"),
+        *(REPOSITORY / "cli").glob("*.py"),
+    ]:
         nodes = list(ast.walk(ast.parse(path.read_text())))
         names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}

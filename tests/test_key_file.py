@@ -126,7 +126,7 @@ def test_no_changed_byte_goes_unnoticed(tmp_path: Path) -> None:
     good = write(path)
     for place in range(len(good)):
         for mask in (0x01, 0x20, 0x80):
-            path.write_bytes(good[:place] + bytes([good[place] ^ mask]) + good[place + 1:])
+            path.write_bytes(good[:place] + bytes([good[place] ^ mask]) + good[place + 1 :])
             with pytest.raises(Malformed, match=r"node\.keys: "):
                 read_key_file(path, PASSPHRASE)
 
@@ -168,10 +168,20 @@ def test_a_forger_who_mends_the_check_is_found_out(tmp_path: Path) -> None:
             read_key_file(path, PASSPHRASE)
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("memory_bytes", 1 << 40), ("memory_bytes", 1024), ("memory_bytes", -1), ("memory_bytes", True),
-    ("operations", 10**9), ("operations", 0), ("operations", 1.0), ("operations", "2"), ("operations", None),
-])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("memory_bytes", 1 << 40),
+        ("memory_bytes", 1024),
+        ("memory_bytes", -1),
+        ("memory_bytes", True),
+        ("operations", 10**9),
+        ("operations", 0),
+        ("operations", 1.0),
+        ("operations", "2"),
+        ("operations", None),
+    ],
+)
 def test_a_hostile_cost_is_refused_before_it_is_paid(tmp_path: Path, field: str, value: object) -> None:
     """A file that asks for a terabyte of memory or hours of work is refused at once."""
     path = tmp_path / "node.keys"
@@ -182,10 +192,22 @@ def test_a_hostile_cost_is_refused_before_it_is_paid(tmp_path: Path, field: str,
         read_key_file(path, PASSPHRASE)
 
 
-@pytest.mark.parametrize("text", [
-    "", "{}", "[]", "null", "0", '"keys"', "[" * 50_000, '{"locked": 5}', '{"locked": "", "check": ""}',
-    '{"locked": "", "check": "", "version": 1, "argon2id": 3}', '{"locked": "\\ud800"}',
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "0",
+        '"keys"',
+        "[" * 50_000,
+        '{"locked": 5}',
+        '{"locked": "", "check": ""}',
+        '{"locked": "", "check": "", "version": 1, "argon2id": 3}',
+        '{"locked": "\\ud800"}',
+    ],
+)
 def test_other_files_are_no_key_files(tmp_path: Path, text: str) -> None:
     """JSON of another shape ends in one clear error and never in a traceback."""
     path = tmp_path / "node.keys"
@@ -204,10 +226,17 @@ def test_missing_huge_and_unreadable_files_are_named(tmp_path: Path) -> None:
             read_key_file(tmp_path / name, PASSPHRASE)
 
 
-@pytest.mark.parametrize(("name", "secrets"), [
-    ("n", {}), ("", {"log": bytes(32)}), ("n", {"": bytes(32)}), ("n", {"log": bytes(31)}),
-    ("n" * 200, {"log": bytes(32)}), ("n", {str(number): bytes(32) for number in range(65)}),
-])
+@pytest.mark.parametrize(
+    ("name", "secrets"),
+    [
+        ("n", {}),
+        ("", {"log": bytes(32)}),
+        ("n", {"": bytes(32)}),
+        ("n", {"log": bytes(31)}),
+        ("n" * 200, {"log": bytes(32)}),
+        ("n", {str(number): bytes(32) for number in range(65)}),
+    ],
+)
 def test_what_no_key_file_can_hold_is_refused(tmp_path: Path, name: str, secrets: dict[str, bytes]) -> None:
     """Nothing, too much, nameless keys and seeds of another length are refused and nothing is written."""
     with pytest.raises(Malformed):

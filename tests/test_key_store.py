@@ -105,7 +105,7 @@ def test_the_old_row_is_in_no_file_after_an_erasure(database: Database) -> None:
     assert old in b"".join(path.read_bytes() for path in database.path.parent.glob("keys.db-wal"))
     store.erase([keys[5].number])
     data = files(database)
-    assert not any(old[start:start + 16] in data for start in range(0, len(old) - 16, 16))
+    assert not any(old[start : start + 16] in data for start in range(0, len(old) - 16, 16))
 
 
 def test_an_erasure_that_a_reader_holds_up_is_an_error_and_can_be_repeated(database: Database) -> None:
@@ -207,8 +207,11 @@ def test_rows_exchanged_by_a_thief_are_noticed(database: Database) -> None:
     keys = store.new_keys(2 * KEYS_PER_ROW)
     first, second = keys[0].number >> 7, keys[-1].number >> 7
     with database.transaction():
-        database.write("UPDATE data_keys SET sealed = (SELECT sealed FROM data_keys WHERE row_number = ?) "
-                       "WHERE row_number = ?", (first, second))
+        database.write(
+            "UPDATE data_keys SET sealed = (SELECT sealed FROM data_keys WHERE row_number = ?) "
+            "WHERE row_number = ?",
+            (first, second),
+        )
     with pytest.raises(StoreError, match="tampered"):
         store.key(keys[-1].number)
 
@@ -237,8 +240,13 @@ def test_a_broken_random_source_makes_no_keys(database: Database, source: key_st
 def test_tags_are_stable_and_blind(database: Database, tmp_path: Path) -> None:
     """Equal inputs give equal tags across restarts; another input, secret or purpose gives another tag."""
     store = open_store(database)
-    tags = [store.subject_tag(SUBJECT), store.subject_tag(b"q" * 16), store.identity_tag(SUBJECT, b""),
-            store.identity_tag(SUBJECT, b"i"), store.identity_tag(b"q" * 16, b"i")]
+    tags = [
+        store.subject_tag(SUBJECT),
+        store.subject_tag(b"q" * 16),
+        store.identity_tag(SUBJECT, b""),
+        store.identity_tag(SUBJECT, b"i"),
+        store.identity_tag(b"q" * 16, b"i"),
+    ]
     with Database(tmp_path / "other.db", [key_store.SCHEMA]) as other:
         stranger = open_store(other, seed=2)
         assert stranger.fingerprint != store.fingerprint

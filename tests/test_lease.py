@@ -93,7 +93,7 @@ def test_a_damaged_record_is_an_error_and_never_another_record(tmp_path: Path) -
         with pytest.raises(StoreError, match="not an instance record"):
             read_instance(path)
     for place in range(len(good)):
-        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1:])
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
         try:
             other = read_instance(path)
         except StoreError:
@@ -102,9 +102,18 @@ def test_a_damaged_record_is_an_error_and_never_another_record(tmp_path: Path) -
         assert other != RECORD
 
 
-@pytest.mark.parametrize("text", ["[]", "null", '{"host": 1}', "true", "[" * 100_000, '{"size": 1e400}',
-                                  '{\n "host": "h",\n "path": "p",\n "root": "' + "00" * 32 +
-                                  '",\n "size": true\n}\n'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "null",
+        '{"host": 1}',
+        "true",
+        "[" * 100_000,
+        '{"size": 1e400}',
+        '{\n "host": "h",\n "path": "p",\n "root": "' + "00" * 32 + '",\n "size": true\n}\n',
+    ],
+)
 def test_other_json_is_no_record(tmp_path: Path, text: str) -> None:
     """JSON of another shape, however odd, is refused with the same text."""
     path = tmp_path / "log.instance"
@@ -129,8 +138,9 @@ def judge(
     root: bytes = RECORD.root,
 ) -> Finding | None:
     """The finding for a database that agrees with `RECORD` unless told otherwise."""
-    refusal = check_instance(record, host=host, path=path, size=size,
-                             root_at=lambda asked: root if asked == RECORD.size else b"")
+    refusal = check_instance(
+        record, host=host, path=path, size=size, root_at=lambda asked: root if asked == RECORD.size else b""
+    )
     if refusal is None:
         return None
     assert str(refusal) == refusal.text and "must not go on in this era" in refusal.text

@@ -85,8 +85,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def make_leaf(index: int, side: str = "", *, governance: bool = False) -> StoredLeaf:
     raw = f"leaf {index} {side}".encode() * (1 + index % 5)
-    return StoredLeaf(index=index, leaf=raw, leaf_hash=merkle.leaf_hash(raw), entry_id=entry_id(index, side),
-                      governance=governance)
+    return StoredLeaf(
+        index=index,
+        leaf=raw,
+        leaf_hash=merkle.leaf_hash(raw),
+        entry_id=entry_id(index, side),
+        governance=governance,
+    )
 
 
 def entry_id(index: int, side: str = "") -> bytes:
@@ -188,7 +193,7 @@ def test_roots_are_those_of_the_whole_list_however_it_was_appended(store: Store)
     done = 0
     while done < len(leaves):
         step = draw.choice([1, 2, 37, 255, 256, 257, 400])
-        append(store, leaves[done:done + step])
+        append(store, leaves[done : done + step])
         done = min(len(leaves), done + step)
     reader = store.log.reader(LOG)
     for size in (1, 2, 255, 256, 257, 511, 512, 513, 1000, 1279, 1280, 1281, 1399, 1400):
@@ -214,7 +219,8 @@ def test_tiles_and_bundles_are_those_of_the_standard(store: Store) -> None:
     assert store.log.tile(LOG, 0, 1) == b"".join(hashes(leaves[256:512]))
     assert store.log.tile(LOG, 0, 2, 88) == b"".join(hashes(leaves[512:600]))
     assert store.log.tile(LOG, 1, 0, 2) == b"".join(
-        merkle.root_of(hashes(leaves[start:start + 256])) for start in (0, 256))
+        merkle.root_of(hashes(leaves[start : start + 256])) for start in (0, 256)
+    )
     bundle = store.log.bundle(LOG, 2, 88)
     assert bundle == tiles.encode_bundle(raws(leaves[512:600]))
     assert tiles.decode_bundle(store.log.bundle(LOG, 0), 256) == raws(leaves[:256])
@@ -303,8 +309,13 @@ def test_the_newest_checkpoint_never_goes_back(store: Store) -> None:
 def test_no_statement_changes_or_deletes_what_was_appended(store: Store, table: str) -> None:
     """Not even a statement sent past our code changes the log: the store itself refuses."""
     append(store, [make_leaf(index, governance=True) for index in range(256)])
-    column = {"leaf": "leaf", "node": "hash", "entry_place": "entry_id", "governance": "leaf_index",
-              "branch": "origin"}[table]
+    column = {
+        "leaf": "leaf",
+        "node": "hash",
+        "entry_place": "entry_id",
+        "governance": "leaf_index",
+        "branch": "origin",
+    }[table]
     for sql in (
         f"DELETE FROM {table}",
         f"UPDATE {table} SET {column} = {column}",
@@ -361,7 +372,8 @@ def test_a_branch_may_part_from_a_branch(store: Store) -> None:
         store.log.append(LOG, make_leaves(6, 9, "b"), "b")
         store.log.open_branch(LOG, "c", parent="a", start=2)
     assert list(store.log.leaves(LOG, 0, 9, "b")) == raws(
-        make_leaves(0, 4) + make_leaves(4, 6, "a") + make_leaves(6, 9, "b"))
+        make_leaves(0, 4) + make_leaves(4, 6, "a") + make_leaves(6, 9, "b")
+    )
     assert store.log.size(LOG, "c") == 2 and list(store.log.leaves(LOG, 0, 2, "c")) == raws(make_leaves(0, 2))
 
 
@@ -369,7 +381,9 @@ def test_a_branch_needs_a_place_to_part_from(store: Store) -> None:
     """A branch above its parent's size, of an unknown parent, or of a name taken is refused unchanged."""
     append(store, make_leaves(0, 3))
     for name, parent, start, error in (
-        ("x", "", 4, Undecided), ("x", "", -1, Undecided), ("x", "nowhere", 1, Undecided),
+        ("x", "", 4, Undecided),
+        ("x", "", -1, Undecided),
+        ("x", "nowhere", 1, Undecided),
         ("", "", 1, Conflict),
     ):
         with pytest.raises(error), store.transaction():
