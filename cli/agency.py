@@ -83,7 +83,7 @@ def new(
     output.show(
         public | {"directory": str(directory)},
         f"made agency {agency} in {directory}",
-        f"  keep {directory / ROOT_KEY_FILE} apart from the node: it founds and mends the log, and nothing else",
+        f"  keep {directory / ROOT_KEY_FILE} apart from the node: it only founds and mends the log",
         f"  send {directory / PUBLIC_FILE} to whoever drafts the roster (pledger roster draft)",
     )
 

@@ -18,7 +18,7 @@ TOP_MAX = 512
 
 
 class LayeredMap(Mapping[Key, Item]):
-    """A mapping without a way to change it; `with_item` returns the next one."""
+    """A mapping without a way to change it; `with_item` and `without` return the next one."""
 
     __slots__ = ("_base", "_top")
 
@@ -32,6 +32,10 @@ class LayeredMap(Mapping[Key, Item]):
         if len(top) > TOP_MAX:
             return LayeredMap({**self._base, **top})
         return LayeredMap(self._base, top)
+
+    def without(self, key: Key) -> LayeredMap[Key, Item]:
+        """Return the mapping in which ``key`` has nothing; copies everything, for what is rare."""
+        return LayeredMap({one: item for one, item in self.items() if one != key})
 
     def __getitem__(self, key: Key) -> Item:
         return self._top[key] if key in self._top else self._base[key]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ledger.governance import Office, Scope
+from ledger.layered_map import LayeredMap
 from ledger.record import Basis, Record
 from ledger.rules import Violation, in_order, violation
 from ledger.statute import (
@@ -53,8 +54,12 @@ class Portfolio:
     """One subject's records after a prefix of the log."""
 
     statute: Statute
-    live: Mapping[bytes, Record] = field(default_factory=dict)
+    live: LayeredMap[bytes, Record] = field(default_factory=LayeredMap)
     """Record hash to record: neither superseded nor withdrawn."""
+    identities: LayeredMap[bytes, bytes] = field(default_factory=LayeredMap)
+    """Identity (as `record_identity`) to the hash of the live record that has it."""
+    notices: frozenset[bytes] = frozenset()
+    """Hashes of the live notices."""
     moves: tuple[Record, ...] = ()
     """Live enrolments and transfers, each in the place of the first record that it corrects."""
 
@@ -82,7 +87,7 @@ class Portfolio:
     @property
     def has_notice(self) -> bool:
         """Whether the family was told."""
-        return any(record.kind == "notice" for record in self.live.values())
+        return bool(self.notices)
 
     @property
     def first_enrolled(self) -> str | None:
@@ -91,10 +96,8 @@ class Portfolio:
 
     def with_identity(self, identity: bytes) -> Record | None:
         """Return the live record that has this identity (as `statute.identity_of`), if there is one."""
-        for record in self.live.values():
-            if record_identity(self.statute, record) == identity:
-                return record
-        return None
+        known = self.identities.get(identity)
+        return None if known is None else self.live[known]
 
 
 def order_in_entry(records: Iterable[Record]) -> list[Record]:
@@ -116,15 +119,35 @@ def record_identity(statute: Statute, record: Record) -> bytes | None:
 
 def add(portfolio: Portfolio, record: Record) -> Portfolio:
     """Return the portfolio with a valid record."""
-    live = {key: value for key, value in portfolio.live.items() if key != record.supersedes}
+    old = portfolio.live.get(record.supersedes) if record.supersedes else None
+    if old is not None:
+        portfolio = _without(portfolio, old)
     stands = () if is_withdrawal(record.fields) else (record,)
-    live.update((one.hash, one) for one in stands)
+    for one in stands:
+        portfolio = _with(portfolio, one)
     moves = portfolio.moves
     if any(one.hash == record.supersedes for one in moves):
         moves = tuple(kept for one in moves for kept in (stands if one.hash == record.supersedes else (one,)))
     elif record.kind in _MOVES:
         moves += stands
-    return replace(portfolio, live=live, moves=moves)
+    return replace(portfolio, moves=moves)
+
+
+def _with(portfolio: Portfolio, record: Record) -> Portfolio:
+    identity, identities = record_identity(portfolio.statute, record), portfolio.identities
+    if identity is not None and identity not in identities:
+        identities = identities.with_item(identity, record.hash)
+    notices = portfolio.notices | ({record.hash} if record.kind == "notice" else frozenset())
+    live = portfolio.live.with_item(record.hash, record)
+    return replace(portfolio, live=live, identities=identities, notices=notices)
+
+
+def _without(portfolio: Portfolio, record: Record) -> Portfolio:
+    identity, identities = record_identity(portfolio.statute, record), portfolio.identities
+    if identity is not None and identities.get(identity) == record.hash:
+        identities = identities.without(identity)
+    live, notices = portfolio.live.without(record.hash), portfolio.notices - {record.hash}
+    return replace(portfolio, live=live, identities=identities, notices=notices)
 
 
 def judge(portfolio: Portfolio, record: Record, author: RecordAuthor, *, day: int) -> list[Violation]:

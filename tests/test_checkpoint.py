@@ -145,7 +145,7 @@ def test_no_changed_signed_checkpoint_opens() -> None:
         TEXT + "extension",
         TEXT + "\textension\n",
         TEXT + "one\n\ntwo\n",
-        TEXT + "long\n" * 20_000,
+        TEXT + "long\n" * 60_000,
     ],
     ids=lambda text: repr(text[-24:]),
 )
