@@ -81,6 +81,8 @@ def export(urls: Sequence[str], target: Path, ledger_id: bytes | None) -> None:
         *(f"  without the log of {name}: nobody asked has it" for name in missing),
         f"  verify it anywhere: pledger verify {target} --ledger {roster.hash.hex()}",
     )
+    if missing:
+        output.finish(output.INCOMPLETE)
 
 
 @command(

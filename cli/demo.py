@@ -55,9 +55,8 @@ def demo(directory: Path | None, records: int, keep_running: bool) -> None:
             _found(run)
             _start_nodes(run)
             groups = demo_lists.plan(records)
-            for school in SCHOOLS:
-                _fill(run, school, groups)
-            sizes = _wait_for_copies(run)
+            sizes = {school.agency: _fill(run, school, groups) for school in SCHOOLS}
+            _wait_for_copies(run, sizes)
             dossier = _export(run)
             tampered = _tamper(run, dossier)
             _show(run, dossier, sizes, tampered, keep_running=keep_running)
@@ -113,8 +112,8 @@ def _start_nodes(run: DemoRun) -> None:
         run.say(f"the node of {agency} runs at {url} (process {run.nodes[agency].pid})")
 
 
-def _fill(run: DemoRun, school: School, groups: list[float]) -> None:
-    """A clerk with a key, a class list, lists, and one record by hand."""
+def _fill(run: DemoRun, school: School, groups: list[float]) -> int:
+    """A clerk with a key, a class list, lists, and one record by hand; return the log's size after it."""
     home, folder = run.directory / f"{school.agency}-clerk", run.agency_directory(school.agency)
     made = run.pledger(
         "staff key --node {} --ledger {} --unit {} --home {}",
@@ -150,9 +149,11 @@ def _fill(run: DemoRun, school: School, groups: list[float]) -> None:
             run.records += rows
             run.say(f"{school.agency}: imported {rows} of {kind} from {name}")
     kind, fields = school.single
-    run.pledger("append {} {} --pupil {} --home {}", kind, list(fields), demo_lists.first_pupil(school), home)
+    pupil = demo_lists.first_pupil(school)
+    appended = run.pledger("append {} {} --pupil {} --home {}", kind, list(fields), pupil, home)
     run.records += 1
     run.say(f"{school.agency}: appended one {kind} by hand")
+    return int(appended["entries"][-1]["index"]) + 1
 
 
 def _write_lists(run: DemoRun, school: School, groups: list[float]) -> dict[str, tuple[Path, int]]:
@@ -167,16 +168,14 @@ def _write_lists(run: DemoRun, school: School, groups: list[float]) -> dict[str,
     return written
 
 
-def _wait_for_copies(run: DemoRun) -> dict[str, int]:
-    """Wait until every node publishes every log up to its owner's size; return the sizes."""
-    sizes = {agency: int(run.status(agency)["size"]) for agency in run.urls}
+def _wait_for_copies(run: DemoRun, sizes: dict[str, int]) -> None:
+    """Wait until every node publishes every log up to these sizes."""
 
     def published(agency: str) -> dict[str, int]:
         return {log["origin"].split("/")[1]: log["size"] for log in run.status(agency)["logs"]}
 
     run.wait(COPY_TIMEOUT_S, "the copies", lambda: all(published(agency) == sizes for agency in run.urls))
     run.say("each node holds all three logs")
-    return sizes
 
 
 def _export(run: DemoRun) -> Path:

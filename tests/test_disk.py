@@ -87,7 +87,7 @@ def _check_trouble_and_recovery(
         for pupil in ("boris", "vera", "boris"):
             problem = _refused(client, agency, pupil)
             assert any(word in problem.detail for word in words), problem
-            assert node.status()["size"] == 3
+            wait_for(lambda: node.status()["size"] == 3, "publication")
             assert str(agency.config().data) in problem.detail
         mend()
         assert _taken(client, agency, "boris") == 3
@@ -108,7 +108,7 @@ def test_a_full_disk_is_said_and_nothing_is_acknowledged_until_it_is_freed(
     _check_trouble_and_recovery(node, lambda: _fill(small_disk), filler.unlink, "free some space")
     node.kill()
     node = nodes.start(agency)
-    assert node.status()["size"] == 5
+    wait_for(lambda: node.status()["size"] == 5, "publication")
 
 
 def test_a_file_size_limit_is_said_and_nothing_is_acknowledged_until_it_is_lifted(
