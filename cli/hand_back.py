@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cli.cells import harmless
+from cli.delimited import Line
 from cli.failures import CellProblem
 from cli.headers import REASON_COLUMN, fold
 from cli.table import Table
@@ -57,12 +58,17 @@ def write_refused(path: Path, table: Table, problems: Iterable[CellProblem]) -> 
         reasons[one.row or 0].append(f"{one.column}: {one.text}" if one.column else one.text)
     own = [place for place, name in enumerate(table.header.cells) if fold(name) == REASON_COLUMN]
     rows = [
-        [" | ".join(reasons[line.number]), *_without(line.cells, own)]
+        [" | ".join(reasons[line.number]), *_without(_standing(line), own)]
         for line in table.lines()
         if line.number in reasons
     ]
     create_file(path, _csv([[REASON_COLUMN, *_without(table.header.cells, own)], *rows]))
     return len(rows)
+
+
+def _standing(line: Line) -> list[str]:
+    """The cells of a row; a formula's last result is not one of them, or it would come back as a value."""
+    return ["" if place in line.faults else cell for place, cell in enumerate(line.cells)]
 
 
 def _without(cells: Sequence[str], places: Sequence[int]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from cli import output
 from cli.command import command, home_option
 from cli.desk import Desk, open_desk
 from cli.encoding import ENCODINGS
-from cli.failures import PROBLEMATIC, ListRefused, RowsLeftOut, Usage
+from cli.failures import PROBLEMATIC, CellProblem, ListRefused, RowsLeftOut, Usage
 from cli.hand_back import refused_path, write_errors, write_refused
 from cli.headers import REASON_COLUMN, Columns, fold
 from cli.import_records import LISTS, Drafts, draft_table, kind_named
@@ -105,10 +105,14 @@ def _handing_back(errors: Path | None, work: Callable[[], None]) -> None:
     try:
         work()
     except PROBLEMATIC as error:
-        if errors is not None:
-            write_errors(errors, error.problems)
-            output.remark(f"{errors} has these errors as a list")
+        _hand_back(errors, error.problems)
         raise
+
+
+def _hand_back(errors: Path | None, problems: Sequence[CellProblem]) -> None:
+    if errors is not None and problems:
+        write_errors(errors, problems)
+        output.remark(f"{errors} has these errors as a list")
 
 
 def _import(asked: Asked, desk: Desk) -> None:
@@ -120,6 +124,7 @@ def _import(asked: Asked, desk: Desk) -> None:
     drafts = draft_table(table, profile, desk.writer())
     if drafts.problems and not (asked.skip_bad and drafts.records):
         raise ListRefused(drafts.problems)
+    _hand_back(asked.errors, drafts.problems)
     refused = refused_path(asked.file) if drafts.problems else None
     if asked.dry_run:
         _show_plan(asked, drafts)

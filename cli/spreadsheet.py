@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
@@ -21,8 +21,6 @@ from cli.workbook import Judged, judge_workbook, refused
 
 WHOLE_MAX = 10**15
 """Larger numbers are no longer kept exactly by a sheet."""
-_ERRORS = ("#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#GETTING_DATA")
-_FORMULA = "a formula: write the value itself (copy it, paste it as a value)"
 
 Value = int | float | str | bool | datetime.time | datetime.date | datetime.datetime | datetime.timedelta
 
@@ -37,10 +35,10 @@ class Spreadsheet:
 
     def lines(self) -> Iterator[Line]:
         """Yield the rows from the first on, blank ones too."""
-        formulas = self.judged.facts.formulas
+        known = self.judged.facts.faults
         _, left = self.values.start or (0, 0)
         for number, values in enumerate(self.values.iter_rows(), 1):
-            yield _line(number, [*[""] * left, *values], formulas)
+            yield _line(number, [*[""] * left, *values], known)
 
 
 def open_spreadsheet(data: bytes, file: str, sheet: str = "") -> Spreadsheet:
@@ -62,13 +60,11 @@ def _remarks(judged: Judged, file: str) -> Iterator[str]:
         yield f"{file}: {hidden} hidden rows are part of the list too"
 
 
-def _line(number: int, values: list[Value], formulas: set[tuple[int, int]]) -> Line:
+def _line(number: int, values: list[Value], known: Mapping[tuple[int, int], str]) -> Line:
     cells, faults, dates = [], dict[int, str](), set[int]()
     for place, value in enumerate(values):
         text, fault = _text_of(value)
-        if (number, place + 1) in formulas:
-            fault = _FORMULA
-        if fault:
+        if fault := known.get((number, place + 1), fault):
             faults[place] = fault
         elif isinstance(value, datetime.date):
             dates.add(place)
@@ -80,7 +76,7 @@ def _text_of(value: Value) -> tuple[str, str]:
     """A value as text, and what is wrong with it."""
     match value:
         case str():
-            return clean(value), f"an error of the sheet: {value}" if value in _ERRORS else ""
+            return clean(value), ""
         case bool():
             return str(value).upper(), "yes or no of a spreadsheet: type the word or number that is meant"
         case int() | float():

@@ -194,10 +194,10 @@ class _Reader:
 
     def take(self, line: Line) -> None:
         """Take a row, or say what it is instead."""
-        if line.number > self._header.number + ROWS_MAX:
-            raise self._endless(line.number, f"more than {ROWS_MAX} rows: cut the list into parts")
         if not (line.fault or line.faults or any(line.cells)):
             return
+        if line.number > self._header.number + ROWS_MAX:
+            raise self._endless(line.number, f"more than {ROWS_MAX} rows: cut the list into parts")
         text, place = self._fault(line)
         if text:
             self._refuse(line, text, place)

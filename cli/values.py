@@ -86,18 +86,16 @@ def _date(text: str, form: str) -> Value:
     if match is None:
         wrong = f"not written as {form}, which the profile names" if form else _why_no_date(text)
         return text, wrong
+    if int(match["y"]) < FIRST_YEAR:
+        return text, f"a date of {match['y']}, such as a spreadsheet makes of a number or nothing: {_WRITE}"
     try:
         day = datetime.date(int(match["y"]), int(match["m"]), int(match["d"]))
     except ValueError:
         return text, "no day of the calendar"
-    if day.year < FIRST_YEAR:
-        return text, f"a date of {day.year}, such as a spreadsheet makes of a number or nothing: {_WRITE}"
     return day.isoformat(), ""
 
 
 def _why_no_date(text: str) -> str:
-    if re.fullmatch(r"0?0[./]0?[01][./](?:19)?00.*", text):
-        return f"a spreadsheet's date of nothing: {_WRITE}, or leave the row out"
     return next(
         (why for pattern, why in _AMBIGUOUS if re.fullmatch(pattern, text, re.ASCII)), f"no date: {_WRITE}"
     )

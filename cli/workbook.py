@@ -4,8 +4,8 @@ An XLSX is a ZIP of XML, and both can be made to fill memory: a few bytes that u
 cell in the last row for which a reader allocates the whole rectangle, one long text that a million cells
 repeat. So each part is unpacked here with a bound, counted as it really is and not as the archive says; the
 sheet is walked once with an XML reader that takes no declarations; and the reader of values gets a fresh
-archive of the counted parts only. What a sheet's values do not tell is found in the same walk: formulas and
-hidden rows.
+archive of the counted parts only. What a sheet's values do not tell is found in the same
+walk: formulas, errors, hidden rows.
 
 The content decides what a file is, never its name.
 """
@@ -34,6 +34,8 @@ SHEET_ROWS_MAX = 100_000
 CELL_CHARS_MAX = 64 * 1024 * 1024
 """Characters in all cells together, each repeated text counted as often as it stands."""
 
+FORMULA = "a formula: write the value itself (copy it, paste it as a value)"
+
 _WORKBOOK = "xl/workbook.xml"
 _RELATIONS = "xl/_rels/workbook.xml.rels"
 _STRINGS = "xl/sharedStrings.xml"
@@ -59,7 +61,8 @@ Attributes = dict[str, str]
 class SheetFacts:
     """What a sheet's XML says beside the values: places are (row, column), both counted from 1."""
 
-    formulas: set[tuple[int, int]] = field(default_factory=set)
+    faults: dict[tuple[int, int], str] = field(default_factory=dict)
+    """Formulas, and errors, which the reader of values takes for nothing."""
     hidden_rows: int = 0
 
 
@@ -198,7 +201,7 @@ class _Walk:
     def __init__(self, lengths: list[int], file: str) -> None:
         self.facts, self.chars = SheetFacts(), 0
         self._lengths, self._file = lengths, file
-        self._row, self._column, self._value, self._is_shared, self._is_value = 0, 0, "", False, False
+        self._row, self._column, self._type, self._value, self._is_value = 0, 0, "", "", False
 
     def start(self, tag: str, attributes: Attributes) -> None:
         if tag == "c":
@@ -209,12 +212,15 @@ class _Walk:
             self._check_within()
             self._value, self._is_value = "", tag == "v"
             if tag == "f":
-                self.facts.formulas.add((self._row, self._column))
+                self.facts.faults[self._row, self._column] = FORMULA
 
     def end(self, tag: str) -> None:
         if tag == "v":
             self._is_value = False
-            if self._is_shared and self._value.isdecimal() and len(self._value) < 9:
+            if self._type == "e":
+                text = f"an error of the sheet, {self._value}: write the value itself"
+                self.facts.faults.setdefault((self._row, self._column), text)
+            if self._type == "s" and self._value.isdecimal() and len(self._value) < 9:
                 place = int(self._value)
                 self.chars += self._lengths[place] if place < len(self._lengths) else 0
 
@@ -237,7 +243,7 @@ class _Walk:
             match = _REFERENCE.fullmatch(place)
             if match is None or int(match[2]) != self._row or (column := _column(match[1])) <= self._column:
                 raise refused(self._file, f"a damaged workbook (cell {place[:12]!r}): save it anew as XLSX")
-        self._column, self._is_shared = column, attributes.get("t") == "s"
+        self._column, self._type = column, attributes.get("t", "")
 
     def _check_within(self) -> None:
         """A reader makes the whole rectangle up to the last value; cells only coloured do no harm."""
