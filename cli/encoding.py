@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cli.failures import CellProblem, ListMalformed
+from cli.failures import no_list
 
 ENCODINGS = ("utf-8", "utf-16", "windows-1251", "koi8-r", "cp866", "mac-cyrillic")
 """What ``--encoding`` takes. The last four are guessed among, in this order where they read alike."""
@@ -64,7 +64,7 @@ def decode(data: bytes, file: str, encoding: str = "") -> Decoded:
 
 def _check_same(encoding: str, marked: str, file: str) -> None:
     if encoding and not marked.startswith(encoding):
-        raise _refused(file, f"begins with the mark of {marked}: leave --encoding {encoding} out")
+        raise no_list(file, f"begins with the mark of {marked}: leave --encoding {encoding} out")
 
 
 def _strict(data: bytes, encoding: str, file: str) -> str:
@@ -73,7 +73,7 @@ def _strict(data: bytes, encoding: str, file: str) -> str:
     except UnicodeDecodeError as error:
         bad = data[error.start : error.start + 8].hex(" ")
         text = f"not {encoding} from here on: name its encoding with --encoding, or save it as CSV UTF-8"
-        raise _refused(file, text, row=_row_of(data, error.start), value=bad) from None
+        raise no_list(file, text, row=_row_of(data, error.start), value=bad) from None
 
 
 def _guessed(data: bytes, start: int, file: str) -> Decoded:
@@ -81,13 +81,13 @@ def _guessed(data: bytes, start: int, file: str) -> Decoded:
     row, bad = _row_of(data, start), data[start : start + 8].hex(" ")
     if b"\x00" in data[:1000]:
         text = "not UTF-8 text, and has zero bytes: it is no CSV, or try --encoding utf-16"
-        raise _refused(file, text, row=row, value=bad)
+        raise no_list(file, text, row=row, value=bad)
     oddness = {name: odd for name in _GUESSED if (odd := _oddness(data, name)) is not None}
     best = min(oddness, key=lambda name: oddness[name], default="")
     if best != _OWN:
         hint = f"; it may be {best} (--encoding {best})" if best else ""
         text = f"not UTF-8 text from here on: save it as CSV UTF-8{hint}"
-        raise _refused(file, text, row=row, value=bad)
+        raise no_list(file, text, row=row, value=bad)
     decoded = data.decode(_OWN)
     word = _WORD.search(decoded)
     example = f", where it says {word[0].strip()!r}" if word else ""
@@ -114,7 +114,3 @@ def _oddness(data: bytes, encoding: str) -> float | None:
 
 def _row_of(data: bytes, at: int) -> int:
     return len(_LINE_END.findall(data, 0, at)) + 1
-
-
-def _refused(file: str, text: str, *, row: int | None = None, value: str = "") -> ListMalformed:
-    return ListMalformed([CellProblem(file=file, row=row, value=value, text=text)])

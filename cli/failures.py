@@ -42,6 +42,11 @@ class ListMalformed(Malformed):
         self.problems = tuple(problems)
 
 
+def no_list(file: str, text: str, *, row: int | None = None, value: str = "") -> ListMalformed:
+    """Return the error that a whole file is refused with."""
+    return ListMalformed([CellProblem(file=file, row=row, value=value, text=text)])
+
+
 class ProfileMalformed(Malformed):
     """A profile that does not say what to take; ``problems`` has all that is wrong, by path in its TOML."""
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from cli.delimited import DELIMITERS, Line, declared_delimiter, split_text
 from cli.encoding import decode
+from cli.failures import no_list
 from cli.spreadsheet import open_spreadsheet
-from cli.workbook import refused
 from node.durable_file import disk_errors
 
 FILE_BYTES_MAX = 16 * 1024 * 1024
@@ -60,18 +60,18 @@ def read_source(path: Path, *, encoding: str = "", sheet: str = "") -> Source:
 def parse_source(data: bytes, file: str, *, encoding: str = "", sheet: str = "") -> Source:
     """Return the list in ``data``."""
     if len(data) > FILE_BYTES_MAX:
-        raise refused(file, f"larger than {FILE_BYTES_MAX // 2**20} MiB: is it a list? Cut it into parts")
+        raise no_list(file, f"larger than {FILE_BYTES_MAX // 2**20} MiB: is it a list? Cut it into parts")
     _check_native(data, file)
     digest = hashlib.sha256(data).digest()
     if data.startswith(_WORKBOOK_MARK):
         book = open_spreadsheet(data, file, sheet)
         return Source(file=file, digest=digest, readings=(book.lines,), remarks=book.remarks)
     if sheet:
-        raise refused(file, f"no workbook, so it has no sheet {sheet!r}: leave --sheet out")
+        raise no_list(file, f"no workbook, so it has no sheet {sheet!r}: leave --sheet out")
     decoded = decode(data, file, encoding)
     declared, start = declared_delimiter(decoded.text)
     if not decoded.text[start:].strip():
-        raise refused(file, "empty: the first row must hold the names of the columns")
+        raise no_list(file, "empty: the first row must hold the names of the columns")
     readings = [partial(split_text, decoded.text, one, start) for one in declared or DELIMITERS]
     remarks = (decoded.remark,) if decoded.remark else ()
     return Source(file=file, digest=digest, readings=tuple(readings), remarks=remarks)
@@ -82,4 +82,4 @@ def _check_native(data: bytes, file: str) -> None:
     if data[:200].lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith(_PAGE_STARTS):
         what = "a web page or XML"
     if what:
-        raise refused(file, f"{what}, no list: save it as XLSX or CSV UTF-8")
+        raise no_list(file, f"{what}, no list: save it as XLSX or CSV UTF-8")

@@ -17,7 +17,8 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
 
 from cli.cells import clean
 from cli.delimited import Line
-from cli.workbook import Judged, judge_workbook, refused
+from cli.failures import no_list
+from cli.workbook import Judged, judge_workbook
 
 WHOLE_MAX = 10**15
 """Larger numbers are no longer kept exactly by a sheet."""
@@ -48,7 +49,7 @@ def open_spreadsheet(data: bytes, file: str, sheet: str = "") -> Spreadsheet:
         workbook = CalamineWorkbook.from_filelike(io.BytesIO(judged.archive))
         values = workbook.get_sheet_by_name(judged.sheet)
     except CalamineError as error:
-        raise refused(file, f"a damaged workbook ({error}): save it anew as XLSX") from None
+        raise no_list(file, f"a damaged workbook ({error}): save it anew as XLSX") from None
     return Spreadsheet(values=values, judged=judged, remarks=tuple(_remarks(judged, file)))
 
 
