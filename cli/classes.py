@@ -14,12 +14,14 @@ import click
 from cli import output
 from cli.command import command, group, home_option
 from cli.desk import Desk, open_desk
+from cli.drafts import Draft, Origin, draft_row
 from cli.failures import CellProblem, ListRefused, Usage
-from cli.import_records import SUBJECT_COLUMN, UNIT_FIELD, Draft, draft_row
+from cli.headers import SUBJECT_COLUMN, UNIT_FIELD, columns_named
 from cli.outbox import Stored
 from cli.output import Table
 from cli.parameters import HEX32, ISO_DATE
 from cli.passphrase import passphrase_option
+from cli.profile import Template, plain_template
 from cli.register import Pupil
 from cli.table import Row, read_table
 from cli.table import Table as ListTable
@@ -121,22 +123,32 @@ def _notice_hash(notice_hash: bytes | None, notice_file: Path | None) -> bytes:
 def _read_roster(path: Path, kind: Kind) -> ListTable:
     given = [name for name in kind.fields if name not in (UNIT_FIELD, PROFILE_COLUMN)]
     optional = [CLASS_COLUMN, PROFILE_COLUMN, UNIT_FIELD]
-    return read_table(path, required=[SUBJECT_COLUMN, NAME_COLUMN, *given], optional=optional)
+    columns = columns_named([SUBJECT_COLUMN, NAME_COLUMN, *given], optional, kind=kind.name)
+    table = read_table(path, columns)
+    for remark in table.source.remarks:
+        output.remark(remark)
+    return table
 
 
 def _enrol(
     desk: Desk, table: ListTable, rows: Sequence[Row], notice: dict[str, str], recipients: Sequence[bytes]
 ) -> tuple[Desk, list[Stored], list[Draft]]:
     """Sign and keep notice and enrolment of new pupils, then write them into the register."""
-    pupils, problems = _pupils(rows, table.file)
+    pupils, problems = _pupils(rows, table)
     writer = replace(desk.writer(), pids={one.local_id: one.pid for one in pupils})
+    kinds = desk.statute.kinds
+    templates = (
+        Template(kind=kinds["notice"], columns={}, constants=notice),
+        plain_template(kinds["enrolment"]),
+    )
+    origin = Origin(file=table.file, columns=table.headers)
     drafts: list[Draft] = []
     for row in rows:
-        for kind, cells in (("notice", notice), ("enrolment", _enrolment_cells(row))):
-            part = Row(number=row.number, cells={SUBJECT_COLUMN: row.cells.get(SUBJECT_COLUMN, ""), **cells})
-            draft = draft_row(part, desk.statute.kinds[kind], writer, file=table.file)
+        row = replace(row, cells={PROFILE_COLUMN: DEFAULT_PROFILE, **row.cells})
+        for template in templates:
+            draft = draft_row(row, row.cells.get(SUBJECT_COLUMN, ""), template, writer, origin)
             if isinstance(draft, Draft):
-                drafts.append(replace(draft, label=f"{draft.label} {kind}"))
+                drafts.append(replace(draft, label=f"{draft.label} {draft.kind}"))
             else:
                 problems += draft
     if problems := [*table.problems, *problems]:
@@ -149,34 +161,29 @@ def _enrol(
     return desk, entries, drafts
 
 
-def _pupils(rows: Sequence[Row], file: str) -> tuple[list[Pupil], list[CellProblem]]:
+def _pupils(rows: Sequence[Row], table: ListTable) -> tuple[list[Pupil], list[CellProblem]]:
     """New pupils with fresh pseudonyms, and what is wrong with their ids and names."""
     pupils: dict[str, Pupil] = {}
-    problems = []
+    problems: list[CellProblem] = []
     for row in rows:
         local_id, name = row.cells.get(SUBJECT_COLUMN, ""), row.cells.get(NAME_COLUMN, "")
         class_name = row.cells.get(CLASS_COLUMN) or row.cells.get(LEVEL_COLUMN, "-")
+        problems += (
+            table.cell_problem(row, key, row.faults[key])
+            for key in (SUBJECT_COLUMN, NAME_COLUMN, CLASS_COLUMN)
+            if key in row.faults
+        )
         if local_id in pupils:
             text = "stands twice in this list: one line for each pupil"
-            problems.append(
-                CellProblem(file=file, row=row.number, column=SUBJECT_COLUMN, value=local_id, text=text)
-            )
+            problems.append(table.cell_problem(row, SUBJECT_COLUMN, text))
             continue
         try:
             pupils[local_id] = Pupil(
                 local_id=local_id, pid=os.urandom(SUBJECT_BYTES), name=name, class_name=class_name
             )
         except Malformed as error:
-            problems.append(
-                CellProblem(file=file, row=row.number, column=NAME_COLUMN, value=name, text=str(error))
-            )
+            problems.append(table.cell_problem(row, NAME_COLUMN, str(error)))
     return list(pupils.values()), problems
-
-
-def _enrolment_cells(row: Row) -> dict[str, str]:
-    without = (SUBJECT_COLUMN, NAME_COLUMN, CLASS_COLUMN)
-    cells = {name: cell for name, cell in row.cells.items() if name not in without}
-    return {PROFILE_COLUMN: DEFAULT_PROFILE} | cells
 
 
 def _with_pupils(stored: Stored, pupils: Sequence[Pupil]) -> Stored:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from cli import output
 from cli.command import now
-from cli.import_records import Draft, Writer, make_records
+from cli.drafts import Draft, Writer
+from cli.import_records import make_records
 from cli.outbox import Outbox, Stored
 from cli.parameters import day_number
 from cli.passphrase import take_passphrase

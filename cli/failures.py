@@ -42,6 +42,20 @@ class ListMalformed(Malformed):
         self.problems = tuple(problems)
 
 
+def no_list(file: str, text: str, *, row: int | None = None, value: str = "") -> ListMalformed:
+    """Return the error that a whole file is refused with."""
+    return ListMalformed([CellProblem(file=file, row=row, value=value, text=text)])
+
+
+class ProfileMalformed(Malformed):
+    """A profile that does not say what to take; ``problems`` has all that is wrong, by path in its TOML."""
+
+    def __init__(self, problems: Sequence[CellProblem]) -> None:
+        """``problems`` is not empty."""
+        super().__init__(f"{problems[0].file} cannot be used as a profile")
+        self.problems = tuple(problems)
+
+
 class ListRefused(LedgerError):
     """Rows that must not be recorded; ``problems`` has every one of them, and nothing was written."""
 
@@ -50,3 +64,16 @@ class ListRefused(LedgerError):
         count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
         super().__init__(f"{count} in {problems[0].file}; nothing of it was recorded")
         self.problems = tuple(problems)
+
+
+class RowsLeftOut(LedgerError):
+    """Rows that were not recorded while the others were (``--skip-bad``); a file of their own has them."""
+
+    def __init__(self, problems: Sequence[CellProblem], left_out: int, path: str) -> None:
+        """``left_out`` counts the rows, ``path`` is the file that has them."""
+        super().__init__(f"{left_out} rows were left out of the list: {path} has them, each with the reason")
+        self.problems = tuple(problems)
+
+
+PROBLEMATIC = (ListMalformed, ListRefused, ProfileMalformed, RowsLeftOut)
+"""The errors that carry `CellProblem`s."""

@@ -1,27 +1,23 @@
-"""Rows of a list into records of a kind, by the statutory list and nothing else.
+"""A list into records: every row by every template of its profile.
 
-The columns of a kind's list are ``local_id`` and the kind's fields; ``org_id`` may be left out, it is then
-the unit of whoever imports. A whole number in a cell becomes an integer where the list says so, a cell left
-empty a field left out. School year and legal basis follow from the list. Where a row came from stands in the
-record as the first half of the file's SHA-256 and the row: a file's name may be that of a child.
-
-Everything wrong is told at once, with row, column, value and what would be right. A row that repeats another
-is counted once and said; two rows that contradict each other are refused.
+A row that is wrong in one of its records gives none. A row that repeats another is counted once and said;
+rows that contradict each other are all refused. Where a row came from stands in the record as the first half
+of the file's SHA-256 and the row: a file's name may be that of a child.
 """
 
 from __future__ import annotations
 
-import datetime
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from cli.failures import CellProblem, Usage
-from cli.table import Row, Table, shown_value
-from ledger.portfolio import expected_period
+from cli.cells import shown_value
+from cli.drafts import Draft, Origin, Writer, draft_row
+from cli.failures import CellProblem, ListMalformed, Usage
+from cli.headers import SUBJECT_COLUMN
+from cli.profile import Profile, Template
+from cli.table import PROBLEMS_MAX, Row, Table, ordered
 from ledger.record import Basis, Record, make_record
-from ledger.statute import Kind, Statute, applied_kind, check_fields, identity_of, school_year
+from ledger.statute import Kind, Statute
 
 LISTS: Mapping[str, str] = {
     "results": "subject_result",
@@ -30,31 +26,11 @@ LISTS: Mapping[str, str] = {
     "sport": "sport_award",
     "gto": "gto_badge",
     "courses": "supplementary_course",
+    "movements": "transfer",
 }
 """Names of the schools' lists, and the kind of record that each holds."""
 
-SUBJECT_COLUMN = "local_id"
-UNIT_FIELD = "org_id"
 RandomBytes = Callable[[int], bytes]
-
-_WHOLE = re.compile("-?[0-9]{1,15}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A record before it gets its salts: what one row says."""
-
-    label: str
-    """Where it comes from, as people are told: ``results.csv row 12``."""
-    row: int | None
-    local_id: str
-    subject: bytes
-    kind: str
-    fields: Mapping[str, Any]
-    period: str
-    act: str
-    identity: bytes
-    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,17 +40,8 @@ class Drafts:
     records: tuple[Draft, ...]
     repeated: tuple[tuple[int, int], ...]
     problems: tuple[CellProblem, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writer:
-    """Who writes, and on which day: what a row leaves to be filled in."""
-
-    statute: Statute
-    unit: str
-    pids: Mapping[str, bytes]
-    """Local id to pseudonym: the class register."""
-    today: datetime.date
+    skipped: int = 0
+    """Records that were not made because their cells are empty and the profile says so."""
 
 
 def kind_named(statute: Statute, name: str) -> Kind:
@@ -88,66 +55,30 @@ def kind_named(statute: Statute, name: str) -> Kind:
     return kind
 
 
-def list_columns(kind: Kind) -> tuple[list[str], list[str]]:
-    """Return the columns that a list of the kind must have, and those that it may have."""
-    required = [name for name in kind.fields if name in kind.required and name != UNIT_FIELD]
-    optional = [name for name in kind.fields if name not in kind.required or name == UNIT_FIELD]
-    return [SUBJECT_COLUMN, *required], optional
-
-
-def draft_table(table: Table, kind: Kind, writer: Writer) -> Drafts:
-    """Return the drafts of every row of a list of the kind."""
+def draft_table(table: Table, profile: Profile, writer: Writer) -> Drafts:
+    """Return the drafts of every row of a list."""
+    origins = _origins(table, profile)
     drafts: list[Draft] = []
     problems = list(table.problems)
-    source = f"list {table.digest.hex()[:32]} row "
+    skipped = 0
     for row in table.rows:
-        draft = draft_row(row, kind, writer, file=table.file, source=source)
-        if isinstance(draft, Draft):
-            drafts.append(draft)
+        local_id = row.cells.get(profile.subject, "") if profile.subject else f"{profile.prefix}{row.number}"
+        wanted = [one for one in origins if not _is_empty(one[0], row)]
+        skipped += len(origins) - len(wanted)
+        made = [draft_row(row, local_id, template, writer, origin) for template, origin in wanted]
+        if wrong := [problem for one in made if not isinstance(one, Draft) for problem in one]:
+            problems += dict.fromkeys(wrong)
         else:
-            problems += draft
-    kept, repeated, conflicts = _without_repeats(drafts, table.file)
-    problems = sorted([*problems, *conflicts], key=lambda one: one.row or 0)
-    return Drafts(records=tuple(kept), repeated=tuple(repeated), problems=tuple(problems))
-
-
-def draft_row(
-    row: Row, kind: Kind, writer: Writer, *, file: str, source: str | None = None
-) -> Draft | list[CellProblem]:
-    """Return the draft of one row, or everything that is wrong with it.
-
-    A row numbered 0 comes from no list, but from what was typed.
-    """
-    local_id = row.cells.get(SUBJECT_COLUMN, "")
-    subject = writer.pids.get(local_id)
-    problems = [] if subject is not None else [_unknown_pupil(local_id)]
-    fields = _fields_of(row.cells, kind, writer.unit)
-    problems += [(_column_of(path), text) for path, text in check_fields(kind, fields)]
-    applied = applied_kind(kind, fields)
-    if applied.basis == "consent":
-        problems.append(("", f"{kind.name} needs a consent in force, which a list cannot name"))
-    if problems or subject is None:
-        return [
-            CellProblem(
-                file=file,
-                row=row.number or None,
-                column=name,
-                value=shown_value(row.cells.get(name, "")),
-                text=text,
+            drafts += (one for one in made if isinstance(one, Draft))
+        if len(problems) > PROBLEMS_MAX:
+            end = CellProblem(
+                file=table.file, row=row.number, text="too many problems: is it the right list?"
             )
-            for name, text in problems
-        ]
-    return Draft(
-        label=f"{file} row {row.number}" if row.number else file,
-        row=row.number or None,
-        local_id=local_id,
-        subject=subject,
-        kind=kind.name,
-        fields=fields,
-        period=expected_period(kind, fields) or school_year(writer.today),
-        act=applied.act,
-        identity=identity_of(kind, fields),
-        source=None if source is None else f"{source}{row.number}",
+            raise ListMalformed([*ordered(problems), end])
+    problems += _contradictions(drafts, table.file)
+    kept, repeated = _each_once(drafts, {one.row for one in problems})
+    return Drafts(
+        records=tuple(kept), repeated=tuple(repeated), problems=tuple(ordered(problems)), skipped=skipped
     )
 
 
@@ -167,65 +98,75 @@ def make_records(drafts: Iterable[Draft], random: RandomBytes) -> list[Record]:
     ]
 
 
-def _fields_of(cells: Mapping[str, str], kind: Kind, unit: str) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        name: _value_of(text, kind, name) for name, text in cells.items() if name != SUBJECT_COLUMN
-    }
-    if UNIT_FIELD in kind.fields:
-        fields.setdefault(UNIT_FIELD, unit)
-    return fields
+def _origins(table: Table, profile: Profile) -> list[tuple[Template, Origin]]:
+    """Each template with where its records come from."""
+    source = f"list {table.source.digest.hex()[:32]} row "
+    subject = {SUBJECT_COLUMN: table.headers[profile.subject]} if profile.subject else {}
+    return [
+        (
+            template,
+            Origin(
+                file=table.file,
+                columns=subject
+                | {name: table.headers.get(one.column, name) for name, one in template.columns.items()},
+                source=source,
+                number=number if len(profile.templates) > 1 else 0,
+            ),
+        )
+        for number, template in enumerate(profile.templates, 1)
+    ]
 
 
-def _value_of(text: str, kind: Kind, name: str) -> Any:
-    """A cell as the schema has it; what does not fit stays text, and the schema says what would be right."""
-    if name in kind.integers and _WHOLE.fullmatch(text):
-        return int(text)
-    part = kind.schema["properties"].get(name, {})
-    if part.get("type") == "array" and part["items"].get("type") != "object":
-        return sorted({one.strip() for one in text.split(",")})
-    return text
+def _is_empty(template: Template, row: Row) -> bool:
+    """Whether the profile wants no record of a row whose cells are empty."""
+    return bool(template.own) and not any(one in row.cells or one in row.faults for one in template.own)
 
 
-def _column_of(path: str) -> str:
-    return re.split(r"[.\[]", path, maxsplit=1)[0]
+def _facts(drafts: Sequence[Draft]) -> dict[tuple[bytes, bytes], list[Draft]]:
+    """The drafts of one fact each together, in the order of the rows."""
+    facts: dict[tuple[bytes, bytes], list[Draft]] = {}
+    for number, draft in enumerate(drafts):
+        name = draft.identity or number.to_bytes(
+            8, "big"
+        )  # a kind without identity: each is a fact of its own
+        facts.setdefault((draft.subject, name), []).append(draft)
+    return facts
 
 
-def _unknown_pupil(local_id: str) -> tuple[str, str]:
-    if not local_id:
-        return SUBJECT_COLUMN, "missing; it must be the pupil's local id"
-    return SUBJECT_COLUMN, "not in the class register: enrol the pupil first (pledger class enrol)"
-
-
-def _without_repeats(
-    drafts: Sequence[Draft], file: str
-) -> tuple[list[Draft], list[tuple[int, int]], list[CellProblem]]:
-    """The drafts each once, (row, row that it repeats), and rows that contradict another."""
-    first: dict[tuple[bytes, bytes], Draft] = {}
-    kept: list[Draft] = []
-    repeated: list[tuple[int, int]] = []
+def _contradictions(drafts: Sequence[Draft], file: str) -> list[CellProblem]:
+    """What rows say that contradict each other: which of them is right is not for the tool to choose."""
     problems: list[CellProblem] = []
-    for draft in drafts:
-        standing = first.setdefault((draft.subject, draft.identity), draft) if draft.identity else draft
-        if standing is draft:
-            kept.append(draft)
-        elif standing.fields == draft.fields:
-            repeated.append((draft.row or 0, standing.row or 0))
-        else:
-            problems += _contradiction(draft, standing, file)
-    return kept, repeated, problems
+    for first, *others in _facts(drafts).values():
+        second = next((one for one in others if one.fields != first.fields), None)
+        if second is not None:
+            problems += _contradiction(first, second, file)
+            for one in others:
+                problems += _contradiction(one, first if one.fields != first.fields else second, file)
+    return problems
 
 
-def _contradiction(draft: Draft, standing: Draft, file: str) -> list[CellProblem]:
-    names = sorted(set(draft.fields) | set(standing.fields))
-    other = standing.fields
+def _contradiction(draft: Draft, other: Draft, file: str) -> list[CellProblem]:
+    names = sorted(set(draft.fields) | set(other.fields))
     return [
         CellProblem(
             file=file,
             row=draft.row,
-            column=name,
+            column=draft.columns.get(name, name),
             value=shown_value(str(draft.fields.get(name, ""))),
-            text=f"row {standing.row} says {other.get(name, 'nothing')} of the same fact: keep one of them",
+            text=f"row {other.row} says {other.fields.get(name, 'nothing')} of the same fact: keep one",
         )
         for name in names
-        if draft.fields.get(name) != other.get(name)
+        if draft.fields.get(name) != other.fields.get(name)
     ]
+
+
+def _each_once(
+    drafts: Sequence[Draft], refused: set[int | None]
+) -> tuple[list[Draft], list[tuple[int, int]]]:
+    """The drafts of the rows that are not refused, each fact once, and (row, row that it repeats)."""
+    kept: list[Draft] = []
+    repeated: list[tuple[int, int]] = []
+    for first, *others in _facts([one for one in drafts if one.row not in refused]).values():
+        kept.append(first)
+        repeated += ((one.row or 0, first.row or 0) for one in others)
+    return kept, sorted(set(repeated))

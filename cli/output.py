@@ -30,7 +30,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from cli.failures import CellProblem, ListMalformed, ListRefused, Undone, Usage
+from cli.failures import (
+    PROBLEMATIC,
+    CellProblem,
+    ListMalformed,
+    ListRefused,
+    ProfileMalformed,
+    RowsLeftOut,
+    Undone,
+    Usage,
+)
 from ledger.errors import Conflict, LedgerError, Malformed, Refused, StoreError, Undecided, Unproven
 from ledger.log_verifier import Progress as Steps
 from node.protocol import Obstacle, ProblemAnswer, Unreachable
@@ -39,6 +48,9 @@ DONE, FAILED, USAGE, INCOMPLETE, REFUSED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3,
 
 PIPE_WIDTH = 1000
 """Columns where there is no terminal: a script must get whole lines, not cells cut at 80 characters."""
+
+PROBLEMS_SHOWN = 200
+"""Problems printed as a table; a list of another kind would fill the terminal with them."""
 
 STATUS_RETRY = frozenset({404, 408, 425, 429})
 """Answers below 500 that say nothing about what was asked: no such route (no node, or a proxy's page), slow,
@@ -61,6 +73,8 @@ _FAILURES: tuple[tuple[type[BaseException], int, str], ...] = (
     (StoreError, UNREACHABLE, ""),
     (ListMalformed, USAGE, "mend the file as the lines above say, then type the command again"),
     (ListRefused, REFUSED, "mend what the lines above name, then type the command again"),
+    (ProfileMalformed, USAGE, "mend the profile as the lines above say, then type the command again"),
+    (RowsLeftOut, INCOMPLETE, "mend that file and import it; its column refused_because is passed over"),
     (Undone, USAGE, ""),
     (Usage, USAGE, ""),
     (Refused, REFUSED, "nothing was written; mend what the rule names, then type the command again"),
@@ -161,12 +175,16 @@ def fail(error: BaseException, *, as_json: bool) -> int:
             | ({"problems": problems} if problems else {})
         )
     console = _console(sys.stderr)
-    if problems:
-        _print_part(console, _problem_table(problems))
+    _print_problems(console, problems)
     console.print(Text(f"error: {plain(text)}", style="bold red"), soft_wrap=True)
     if advice:
         console.print(Text(f"   do: {plain(advice)}"), soft_wrap=True)
     return code
+
+
+def show_problems(problems: Sequence[CellProblem]) -> None:
+    """Print what is wrong with some rows on standard error, where that is no error of the command."""
+    _print_problems(_console(sys.stderr), [cell_problem(one) for one in problems])
 
 
 def judge_error(error: BaseException) -> tuple[int, str]:
@@ -221,11 +239,19 @@ def _text_of(error: BaseException) -> str:
 
 
 def _problems_of(error: BaseException) -> list[dict[str, Any]]:
-    if isinstance(error, ListMalformed | ListRefused):
+    if isinstance(error, PROBLEMATIC):
         return [cell_problem(one) for one in error.problems]
     if isinstance(error, ProblemAnswer):
         return [obstacle(one) for one in error.problem.obstacles]
     return []
+
+
+def _print_problems(console: Console, problems: Sequence[Mapping[str, Any]]) -> None:
+    if problems:
+        _print_part(console, _problem_table(problems[:PROBLEMS_SHOWN]))
+    if len(problems) > PROBLEMS_SHOWN:
+        more = len(problems) - PROBLEMS_SHOWN
+        console.print(Text(f"… and {more} more: --errors FILE or --json has them all"), soft_wrap=True)
 
 
 def _problem_table(problems: Sequence[Mapping[str, Any]]) -> Table:

@@ -1,33 +1,25 @@
-"""``pledger append`` and ``pledger import``: records signed and sent, one by hand or a whole list."""
+"""``pledger append``: one record typed by hand; and how anything typed or listed is signed and sent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from cli import output
+from cli.cells import clean
 from cli.command import command, home_option
 from cli.desk import Desk, open_desk
+from cli.drafts import Draft, Origin, draft_row
 from cli.failures import ListRefused, Usage
-from cli.import_records import (
-    SUBJECT_COLUMN,
-    Draft,
-    Drafts,
-    draft_row,
-    draft_table,
-    kind_named,
-    list_columns,
-)
+from cli.headers import SUBJECT_COLUMN
+from cli.import_records import kind_named
 from cli.outbox import Stored
 from cli.passphrase import passphrase_option
+from cli.profile import Taken, Template
 from cli.sending import Delivery
-from cli.table import Row, clean, read_table
+from cli.table import Row
 from cli.told import remark_others, show_told, tell
-from ledger.entry import RECORDS_MAX
-from ledger.statute import Kind
 
 TYPED = "command line"
 """What errors name in the place of a file."""
@@ -60,68 +52,21 @@ def append_command(
 
     KIND is a kind of the statutory list, the fields are those that it has; org_id is filled in.
     """
-    cells = {SUBJECT_COLUMN: clean(pupil), **_cells(assignments)}
+    cells = take_assignments(assignments)
     with open_desk(home, passphrase_file) as desk:
         kind = kind_named(desk.statute, kind_name)
-        draft = draft_row(Row(number=0, cells=cells), kind, desk.writer(), file=TYPED)
+        template = Template(kind=kind, columns={name: Taken(column=name) for name in cells})
+        row = Row(number=0, cells={name: text for name, text in cells.items() if text})
+        draft = draft_row(row, clean(pupil), template, desk.writer(), Origin(file=TYPED))
         if not isinstance(draft, Draft):
             raise ListRefused(draft)
-        entries, delivery = _record(desk, [draft], offline=offline)
+        entries, delivery = record_drafts(desk, [draft], offline=offline)
     show_told(tell(entries, delivery, [draft]), kind=kind.name)
 
 
-@command(
-    "import",
-    "pledger import results.csv --kind results --dry-run",
-    "pledger import results.csv --kind results",
-)
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--kind",
-    "kind_name",
-    required=True,
-    metavar="KIND",
-    help="A kind, or results, attendance, awards, sport, gto, courses.",
-)
-@click.option("--dry-run", is_flag=True, help="Say what would be signed; sign and send nothing.")
-@offline_option
-@home_option
-@passphrase_option
-def import_command(
-    file: Path, kind_name: str, dry_run: bool, offline: bool, home: Path, passphrase_file: Path | None
-) -> None:
-    """Record a list: a CSV file (UTF-8; semicolon, comma or tab) with the columns of its kind.
-
-    All or nothing: every error is told with row and column, and nothing is written while there is one. What
-    is recorded already is left alone, so a list may be imported twice.
-    """
-    with open_desk(home, passphrase_file) as desk:
-        kind = kind_named(desk.statute, kind_name)
-        drafts = _read_list(file, kind, desk)
-        if dry_run:
-            _show_plan(file, kind, drafts)
-            return
-        entries, delivery = _record(desk, drafts.records, offline=offline)
-    answer = tell(entries, delivery, drafts.records)
-    lines = [f"{file.name}: {len(drafts.records)} records of {kind.name}", *_repeat_lines(drafts)]
-    show_told(
-        replace(answer, parts=(*lines, *answer.parts)),
-        file=str(file),
-        kind=kind.name,
-        records=len(drafts.records),
-        repeated_rows=[list(pair) for pair in drafts.repeated],
-    )
-
-
-def _read_list(file: Path, kind: Kind, desk: Desk) -> Drafts:
-    required, optional = list_columns(kind)
-    drafts = draft_table(read_table(file, required=required, optional=optional), kind, desk.writer())
-    if drafts.problems:
-        raise ListRefused(drafts.problems)
-    return drafts
-
-
-def _record(desk: Desk, drafts: Sequence[Draft], *, offline: bool) -> tuple[list[Stored], Delivery | None]:
+def record_drafts(
+    desk: Desk, drafts: Sequence[Draft], *, offline: bool
+) -> tuple[list[Stored], Delivery | None]:
     """Sign, keep, and send unless told not to."""
     entries = desk.sign(drafts)
     desk.keep(entries)
@@ -132,29 +77,8 @@ def _record(desk: Desk, drafts: Sequence[Draft], *, offline: bool) -> tuple[list
     return entries, delivery
 
 
-def _show_plan(file: Path, kind: Kind, drafts: Drafts) -> None:
-    count = len(drafts.records)
-    entries = -(-count // RECORDS_MAX)
-    output.show(
-        {
-            "dry_run": True,
-            "file": str(file),
-            "kind": kind.name,
-            "records": count,
-            "entries": entries,
-            "repeated_rows": [list(pair) for pair in drafts.repeated],
-        },
-        f"{file.name}: {count} records of {kind.name} would be signed, in {entries} entries; nothing is "
-        "wrong with the list. The node has not been asked what is recorded already.",
-        *_repeat_lines(drafts),
-    )
-
-
-def _repeat_lines(drafts: Drafts) -> list[str]:
-    return [f"row {row} repeats row {first}: counted once" for row, first in drafts.repeated]
-
-
-def _cells(assignments: Sequence[str]) -> dict[str, str]:
+def take_assignments(assignments: Sequence[str]) -> dict[str, str]:
+    """Return the texts of ``FIELD=VALUE`` by field; raise `Usage` for anything else."""
     cells: dict[str, str] = {}
     for one in assignments:
         name, mark, value = one.partition("=")
@@ -163,7 +87,7 @@ def _cells(assignments: Sequence[str]) -> dict[str, str]:
         if name in cells:
             raise Usage(f"field {name} is given twice")
         cells[name] = clean(value)
-    return {name: value for name, value in cells.items() if value}
+    return cells
 
 
-COMMANDS = [append_command, import_command]
+COMMANDS = [append_command]

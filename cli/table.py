@@ -1,246 +1,270 @@
-"""Lists as files: CSV bytes in, rows of named cells out, with everything wrong told at once.
+"""A list as rows of named cells, with everything wrong told at once.
 
-The plain form: UTF-8 with or without BOM; ``;`` ``,`` or tab, whichever the headers are written with; quotes
-and embedded line ends as RFC 4180; the columns of the list, in any order, none other. Row numbers are a
-spreadsheet's: the headers are row 1. Blank rows are passed over. Spaces around a cell are not part of it, and
-text is taken in Unicode form NFC, because two computers write й in two ways.
+The headers are the first row that is not blank; every column must be one that is wanted or left out by name.
+Row numbers are a spreadsheet's. Blank rows are passed over. What is not a row of a pupil is refused where it
+stands: a title above the headers, the headers again, a total below. A column without a name may stand beside
+the list as long as it is empty.
 
-A cell that begins with ``=``, ``+``, ``-`` or ``@`` followed by a formula is refused: it would run in the
-spreadsheet of whoever opens an export. Everything is bounded before it is read.
+A row that cannot be told apart into its columns is a problem of the table; what is wrong with a cell is
+carried by its row, so that the rest of the row is still judged.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+from cli.cells import cell_fault, shown_value
+from cli.delimited import Line
 from cli.failures import CellProblem, ListMalformed
-from node.durable_file import disk_errors
+from cli.headers import Columns, fold, nearest
+from cli.source import Source, read_source
 
-FILE_BYTES_MAX = 16 * 1024 * 1024
-"""20,000 rows take 2 MB; a file ten times that is no class list."""
 ROWS_MAX = 50_000
 """A large district's list of one kind."""
-ROW_CHARS_MAX = 10_000
-"""Twenty columns of 40 characters are 800; a row a dozen times that has lost its line ends or a quote."""
-COLUMNS_MAX = 100
-PROBLEMS_MAX = 500
-"""Told at once: more than anybody mends in one go, and a file of noise must not fill the terminal."""
-DELIMITERS = (";", ",", "\t")
-SHOWN_MAX = 60
-"""Characters of a value as an error shows it."""
+PROBLEMS_MAX = 20_000
+"""More than anybody mends; a file of noise must not fill the memory."""
+TITLE_ROWS_MAX = 20
+"""How far below a title the headers are looked for."""
 
-_BOM = "\ufeff"
-_FORMULA = re.compile(r"[=@].|[+-](?![0-9]+([.,][0-9]+)?$).", re.DOTALL)
-"""A sign before a plain number is a number; a sign alone is a dash."""
-_QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"')
-_LINE_END = re.compile(r"\r\n|\n|\r")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_FOREIGN = (
-    (b"PK\x03\x04", "an Excel workbook (or another ZIP)"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
-    (b"\xff\xfe", "UTF-16 text"),
-    (b"\xfe\xff", "UTF-16 text"),
-    (b"%PDF", "a PDF"),
+_TOTAL = re.compile(
+    r"(?:итого|всего|сумма|средн(?:ее|ий балл|яя)|total|sum|average|mean)(?: по [\w -]{1,30})?[:.]?",
+    re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row: its number, and the text of each cell that is not empty, by column."""
+    """A row: its number, and by column what is not empty, what is wrong, and which cells hold a real date."""
 
     number: int
     cells: Mapping[str, str]
+    faults: Mapping[str, str] = field(default_factory=dict)
+    dates: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The rows that could be read, and what is wrong with the others; ``digest`` is the file's SHA-256."""
+    """The rows that could be told apart, and what is wrong with the others."""
 
-    file: str
-    columns: tuple[str, ...]
+    source: Source
+    lines: Callable[[], Iterator[Line]]
+    """Walks the whole file again."""
+    header: Line
+    """The row of the headers."""
+    headers: Mapping[str, str]
+    """Each column that is taken, as the list itself calls it."""
     rows: tuple[Row, ...]
     problems: tuple[CellProblem, ...]
-    digest: bytes
+
+    @property
+    def file(self) -> str:
+        """The file's name, as errors have it."""
+        return self.source.file
+
+    def cell_problem(self, row: Row, key: str, text: str) -> CellProblem:
+        """Return a problem of one cell."""
+        return CellProblem(
+            file=self.file,
+            row=row.number,
+            column=self.headers.get(key, key),
+            value=shown_value(row.cells.get(key, "")),
+            text=text,
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One row as split: its cells, or what keeps it from being split (in which column, counted from 0)."""
-
-    number: int
-    cells: list[str]
-    fault: str = ""
-
-
-def read_table(path: Path, *, required: Sequence[str], optional: Sequence[str] = ()) -> Table:
+def read_table(path: Path, columns: Columns, *, encoding: str = "", sheet: str = "") -> Table:
     """Return the table in a file; see `parse_table`. `StoreError` if it cannot be read."""
-    with disk_errors(path), path.open("rb") as stream:
-        data = stream.read(FILE_BYTES_MAX + 1)
-    return parse_table(data, path.name, required=required, optional=optional)
+    return parse_table(read_source(path, encoding=encoding, sheet=sheet), columns)
 
 
-def parse_table(data: bytes, file: str, *, required: Sequence[str], optional: Sequence[str] = ()) -> Table:
-    """Return the rows of a list whose columns are all ``required`` and any of ``optional``.
+def parse_table(source: Source, columns: Columns) -> Table:
+    """Return the rows of a list of these columns.
 
-    Raises `ListMalformed` if the file as a whole is no such list; what is wrong with single rows stands in
-    the table's ``problems``.
+    Raises `ListMalformed` if the file as a whole is no such list, with everything that is wrong with its
+    columns; what is wrong with single rows stands in the table.
     """
-    text = _decoded(data, file)
-    columns, delimiter = _columns(text, file, (*required, *optional), required)
-    rows: list[Row] = []
-    problems: list[CellProblem] = []
-    for line in _split(text, delimiter):
-        if line.number == 1:
-            continue
-        if line.number > ROWS_MAX + 1:
-            problems.append(
-                CellProblem(file=file, row=line.number, text=f"more than {ROWS_MAX} rows: cut the list")
-            )
-            break
-        found = _row_problems(line, columns, file)
-        if found:
-            problems += found
-        elif any(line.cells):
-            cells = {name: cell for name, cell in zip(columns, line.cells, strict=True) if cell}
-            rows.append(Row(number=line.number, cells=cells))
-        if len(problems) >= PROBLEMS_MAX:
-            problems.append(
-                CellProblem(file=file, row=line.number, text="too many problems: read no further")
-            )
-            break
-    digest = hashlib.sha256(data).digest()
-    return Table(file=file, columns=columns, rows=tuple(rows), problems=tuple(problems), digest=digest)
+    lines, header = find_header(source, columns)
+    _check_header(header, source.file, lines, columns)
+    reader = _Reader(source.file, header, columns)
+    for line in lines():
+        if line.number > header.number:
+            reader.take(line)
+    reader.check_nameless()
+    return Table(
+        source=source,
+        lines=lines,
+        header=header,
+        headers={key: name for key, name in zip(reader.keys, header.cells, strict=True) if key},
+        rows=tuple(reader.rows),
+        problems=tuple(reader.problems),
+    )
 
 
-def shown_value(text: str) -> str:
-    """Return a cell as errors show it: whole if short."""
-    return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
+def find_header(source: Source, columns: Columns) -> tuple[Callable[[], Iterator[Line]], Line]:
+    """Return the reading of a source under which most headers are known, and its first row."""
+    firsts = [(reading, _first(reading)) for reading in source.readings]
+    found = [(reading, line) for reading, line in firsts if line is not None]
+    if not found:
+        raise ListMalformed([CellProblem(file=source.file, text="empty: there are no rows")])
+    return max(found, key=lambda one: (_count_known(one[1], columns), len(one[1].cells)))
 
 
-def clean(text: str) -> str:
-    """Return a cell's text without spaces around it, in Unicode form NFC."""
-    return unicodedata.normalize("NFC", text).strip()
+def _first(reading: Callable[[], Iterator[Line]]) -> Line | None:
+    return next((line for line in reading() if any(line.cells)), None)
 
 
-def is_formula(text: str) -> bool:
-    """Whether a spreadsheet would take the text for a formula."""
-    return _FORMULA.match(text) is not None
+def _count_known(line: Line, columns: Columns) -> int:
+    known = {
+        columns.key_of(cell) or (columns.is_left_out(cell) and fold(cell)) for cell in line.cells if cell
+    }
+    return len(known - {False, None})
 
 
-def _decoded(data: bytes, file: str) -> str:
-    if len(data) > FILE_BYTES_MAX:
-        raise _refused(file, f"larger than {FILE_BYTES_MAX // 2**20} MiB: is it a list? Cut it into parts")
-    for start, what in _FOREIGN:
-        if data.startswith(start):
-            raise _refused(file, f'{what}, not CSV: save it as "CSV UTF-8"')
-    try:
-        return data.decode().removeprefix(_BOM)
-    except UnicodeDecodeError as error:
-        row = len(_LINE_END.findall(data[: error.start].decode(errors="replace"))) + 1
-        raise _refused(
-            file,
-            'not UTF-8 text from here on: save it as "CSV UTF-8"',
-            row=row,
-            value=data[error.start : error.start + 8].hex(" "),
-        ) from None
-
-
-def _columns(
-    text: str, file: str, known: Sequence[str], required: Sequence[str]
-) -> tuple[tuple[str, ...], str]:
-    """The header's names and the delimiter under which most of them are known."""
-    if not text.strip():
-        raise _refused(file, f"empty: the first row must be {';'.join(known)}")
-    headers = {mark: next(_split(text, mark)) for mark in DELIMITERS}
-    delimiter = max(DELIMITERS, key=lambda mark: len(set(headers[mark].cells) & set(known)))
-    header = headers[delimiter]
-    if header.fault:
-        raise _refused(file, header.fault, row=1)
-    names = header.cells
-    problems = [
-        *(
-            (name, f"no column of this list, which has {', '.join(known)}")
-            for name in dict.fromkeys(names)
-            if name not in known
-        ),
-        *((name, "stands twice among the columns") for name in dict.fromkeys(names) if names.count(name) > 1),
-        *((name, "this column is missing") for name in required if name not in names),
-    ]
+def _check_header(header: Line, file: str, lines: Callable[[], Iterator[Line]], columns: Columns) -> None:
+    """Raise with everything that is wrong with the columns."""
+    problems = [("", header.fault)] if header.fault else _header_problems(header, columns)
+    below = _headers_below(header, lines, columns)
+    if problems and below:
+        title = next(cell for cell in header.cells if cell)
+        text = f"a title, but the headers stand in row {below}: delete the rows above them"
+        raise ListMalformed([CellProblem(file=file, row=header.number, value=shown_value(title), text=text)])
     if problems:
         raise ListMalformed(
             [
-                CellProblem(file=file, row=1, column=shown_value(name), value=shown_value(name), text=text)
-                for name, text in problems[:PROBLEMS_MAX]
+                CellProblem(
+                    file=file,
+                    row=header.number,
+                    column=shown_value(name),
+                    value=shown_value(name) if name in header.cells else "",
+                    text=text,
+                )
+                for name, text in problems
             ]
         )
-    return tuple(names), delimiter
 
 
-def _row_problems(line: _Line, columns: Sequence[str], file: str) -> list[CellProblem]:
-    if line.fault:
-        name = columns[len(line.cells) - 1] if len(line.cells) <= len(columns) else ""
-        value = shown_value(line.cells[-1])
-        return [CellProblem(file=file, row=line.number, column=name, value=value, text=line.fault)]
-    if not any(line.cells):
-        return []
-    if len(line.cells) != len(columns):
-        text = f"{len(line.cells)} cells, but {len(columns)} columns: is a delimiter missing, or a quote?"
-        return [CellProblem(file=file, row=line.number, value=shown_value(line.cells[0]), text=text)]
+def _header_problems(header: Line, columns: Columns) -> list[tuple[str, str]]:
+    names = [name for name in header.cells if name]
+    keys = [key for name in names if (key := columns.key_of(name))]
+    unknown = [
+        name for name in dict.fromkeys(names) if not columns.key_of(name) and not columns.is_left_out(name)
+    ]
+    twice = [name for name in dict.fromkeys(names) if keys.count(columns.key_of(name) or "") > 1]
+    missing = [key for key in columns.required if key not in keys]
     return [
-        CellProblem(file=file, row=line.number, column=name, value=shown_value(cell), text=text)
-        for name, cell in zip(columns, line.cells, strict=True)
-        if (text := _cell_fault(cell))
+        *((name, _unknown_text(name, columns)) for name in unknown),
+        *((name, f"stands twice among the columns (as {columns.key_of(name)})") for name in twice),
+        *((key, "this column is missing") for key in missing),
     ]
 
 
-def _cell_fault(cell: str) -> str:
-    if is_formula(cell):
-        return "a formula: write the value itself"
-    return "holds a control character or line end: type the cell anew" if _CONTROL.search(cell) else ""
+def _unknown_text(name: str, columns: Columns) -> str:
+    near = nearest(fold(name), columns.keys)
+    if near:
+        return f"no column of this list; is {near} meant?"
+    return f"no column of this list, which has {', '.join(columns.names())}; a profile may leave it out"
 
 
-def _split(text: str, delimiter: str) -> Iterator[_Line]:
-    """Yield the rows of a text; one that cannot be split has a fault, and splitting goes on behind it."""
-    bare = re.compile(rf'[^"\r\n{re.escape(delimiter)}]*+')
-    at, start, number, cells = 0, 0, 1, list[str]()
-    while True:
-        is_quoted = text.startswith('"', at)
-        match = (_QUOTED if is_quoted else bare).match(text, at)
-        if match is None:
-            yield _Line(
-                number, [*cells, clean(text[at : at + SHOWN_MAX])], "a quote opens here and never closes"
+def _headers_below(header: Line, lines: Callable[[], Iterator[Line]], columns: Columns) -> int:
+    """The row below a title in which the headers stand; 0 if there is none."""
+    if _count_known(header, columns) > 1:
+        return 0
+    wanted = min(2, len(columns.required))
+    for line in islice(lines(), TITLE_ROWS_MAX):
+        if line.number > header.number and _count_known(line, columns) >= max(wanted, 1):
+            return line.number
+    return 0
+
+
+class _Reader:
+    """Takes lines below the headers, one by one."""
+
+    def __init__(self, file: str, header: Line, columns: Columns) -> None:
+        self.rows: list[Row] = []
+        self.problems: list[CellProblem] = []
+        self.keys = [columns.key_of(name) if name else None for name in header.cells]
+        self._file, self._header = file, header
+        self._places = [(place, key) for place, key in enumerate(self.keys) if key]
+        self._nameless = [place for place, name in enumerate(header.cells) if not name]
+        self._astray: dict[int, CellProblem] = {}
+
+    def take(self, line: Line) -> None:
+        """Take a row, or say what it is instead."""
+        if not (line.fault or line.faults or any(line.cells)):
+            return
+        if line.number > self._header.number + ROWS_MAX:
+            raise self._endless(line.number, f"more than {ROWS_MAX} rows: cut the list into parts")
+        text, place = self._fault(line)
+        if text:
+            self._refuse(line, text, place)
+        else:
+            self.rows.append(self._row(line))
+
+    def check_nameless(self) -> None:
+        """Raise if values stand in a column without a name."""
+        if self._astray:
+            raise ListMalformed(list(self._astray.values()))
+
+    def _fault(self, line: Line) -> tuple[str, int]:
+        """Why a line is no row of the list, and the cell to look at."""
+        first = next((place for place, cell in enumerate(line.cells) if cell), 0)
+        width = len(self._header.cells)
+        if line.fault:
+            return line.fault, len(line.cells) - 1
+        if _TOTAL.fullmatch(line.cells[first]):
+            return "a total of the sheet, not a row of the list: delete this row", first
+        if line.cells == self._header.cells:
+            return "the headers once more: delete this row", first
+        if len(line.cells) != width:
+            text = f"{len(line.cells)} cells, but {width} columns: is a delimiter missing, or a quote?"
+            return text, width
+        return "", 0
+
+    def _refuse(self, line: Line, text: str, place: int) -> None:
+        name = self._header.cells[place] if place < len(self._header.cells) else ""
+        value = line.cells[place] if name else next(filter(None, line.cells), "")
+        self.problems.append(
+            CellProblem(
+                file=self._file,
+                row=line.number,
+                column=shown_value(name),
+                value=shown_value(value),
+                text=text,
             )
-            return
-        cells.append(clean(match[1].replace('""', '"') if is_quoted else match[0]))
-        at = match.end()
-        if text.startswith(delimiter, at) and at - start <= ROW_CHARS_MAX and len(cells) < COLUMNS_MAX:
-            at += 1
-            continue
-        end = _LINE_END.match(text, at)
-        fault = _line_fault(text, at, end is not None, at - start, len(cells))
-        yield _Line(number, cells, fault)
-        end = end or _LINE_END.search(text, at)
-        if end is None or end.end() == len(text):
-            return
-        at = start = end.end()
-        number, cells = number + 1, []
+        )
+        if len(self.problems) >= PROBLEMS_MAX:
+            raise self._endless(line.number, "too many problems: read no further; is it the right list?")
+
+    def _row(self, line: Line) -> Row:
+        cells = {key: line.cells[place] for place, key in self._places if line.cells[place]}
+        faults = {
+            key: fault
+            for place, key in self._places
+            if (fault := line.faults.get(place) or cell_fault(line.cells[place]))
+        }
+        for place in self._nameless:
+            if line.cells[place] and place not in self._astray:
+                self._astray[place] = self._stray(line, place)
+        dates = frozenset(key for place, key in self._places if place in line.dates)
+        return Row(number=line.number, cells=cells, faults=faults, dates=dates)
+
+    def _stray(self, line: Line, place: int) -> CellProblem:
+        return CellProblem(
+            file=self._file,
+            row=line.number,
+            column=f"column {place + 1}",
+            value=shown_value(line.cells[place]),
+            text=f"this column has no name in row {self._header.number} (merged cells?): name or empty it",
+        )
+
+    def _endless(self, row: int, text: str) -> ListMalformed:
+        return ListMalformed([*self.problems, CellProblem(file=self._file, row=row, text=text)])
 
 
-def _line_fault(text: str, at: int, is_line_end: bool, length: int, cells: int) -> str:
-    """Why a row does not end where its last cell does."""
-    if length > ROW_CHARS_MAX:
-        return f"a row of more than {ROW_CHARS_MAX} characters: is a line end or a closing quote missing?"
-    if is_line_end or at == len(text):
-        return ""
-    if cells >= COLUMNS_MAX:
-        return f"more than {COLUMNS_MAX} cells"
-    return 'a quote in the middle of a cell: put the cell in quotes and write "" for each quote in it'
-
-
-def _refused(file: str, text: str, *, row: int | None = None, value: str = "") -> ListMalformed:
-    return ListMalformed([CellProblem(file=file, row=row, value=value, text=text)])
+def ordered(problems: Sequence[CellProblem]) -> list[CellProblem]:
+    """Return problems in the order of the rows, each once."""
+    return sorted(dict.fromkeys(problems), key=lambda one: one.row or 0)

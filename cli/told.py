@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli import output
+from cli.cells import shown_value
+from cli.drafts import Draft
 from cli.failures import CellProblem, ListRefused
-from cli.import_records import UNIT_FIELD, Draft
+from cli.headers import UNIT_FIELD
 from cli.outbox import Stored
 from cli.output import Table
 from cli.sending import Delivery, Outcome, is_repetition
-from cli.table import shown_value
 from ledger.errors import LedgerError
 from node.protocol import Obstacle
 
@@ -155,7 +156,7 @@ def _refusal(one: Obstacle, stored: Stored, drafts: Mapping[str, Draft]) -> Cell
     return CellProblem(
         file=label.rpartition(" row ")[0] or label,
         row=draft.row,
-        column=", ".join(columns),
+        column=", ".join(draft.columns.get(name, name) for name in columns),
         value=shown_value(", ".join(str(draft.fields[name]) for name in columns)),
         text=text,
     )
