@@ -21,6 +21,7 @@ from cli.import_records import (
     kind_named,
     list_columns,
 )
+from cli.language import say
 from cli.outbox import Stored
 from cli.passphrase import passphrase_option
 from cli.sending import Delivery
@@ -28,9 +29,6 @@ from cli.table import Row, clean, read_table
 from cli.told import remark_others, show_told, tell
 from ledger.entry import RECORDS_MAX
 from ledger.statute import Kind
-
-TYPED = "command line"
-"""What errors name in the place of a file."""
 
 offline_option = click.option(
     "--offline", is_flag=True, help="Sign and keep without asking the node; pledger outbox send sends."
@@ -63,7 +61,7 @@ def append_command(
     cells = {SUBJECT_COLUMN: clean(pupil), **_cells(assignments)}
     with open_desk(home, passphrase_file) as desk:
         kind = kind_named(desk.statute, kind_name)
-        draft = draft_row(Row(number=0, cells=cells), kind, desk.writer(), file=TYPED)
+        draft = draft_row(Row(number=0, cells=cells), kind, desk.writer(), file=say("records.typed"))
         if not isinstance(draft, Draft):
             raise ListRefused(draft)
         entries, delivery = _record(desk, [draft], offline=offline)
@@ -103,9 +101,9 @@ def import_command(
             return
         entries, delivery = _record(desk, drafts.records, offline=offline)
     answer = tell(entries, delivery, drafts.records)
-    lines = [f"{file.name}: {len(drafts.records)} records of {kind.name}", *_repeat_lines(drafts)]
+    lines = [say("records.of_kind", file=file.name, count=len(drafts.records), kind=kind.name)]
     show_told(
-        replace(answer, parts=(*lines, *answer.parts)),
+        replace(answer, parts=(*lines, *_repeat_lines(drafts), *answer.parts)),
         file=str(file),
         kind=kind.name,
         records=len(drafts.records),
@@ -144,14 +142,13 @@ def _show_plan(file: Path, kind: Kind, drafts: Drafts) -> None:
             "entries": entries,
             "repeated_rows": [list(pair) for pair in drafts.repeated],
         },
-        f"{file.name}: {count} records of {kind.name} would be signed, in {entries} entries; nothing is "
-        "wrong with the list. The node has not been asked what is recorded already.",
+        say("records.planned", file=file.name, count=count, kind=kind.name, entries=entries),
         *_repeat_lines(drafts),
     )
 
 
 def _repeat_lines(drafts: Drafts) -> list[str]:
-    return [f"row {row} repeats row {first}: counted once" for row, first in drafts.repeated]
+    return [say("records.repeats", row=row, first=first) for row, first in drafts.repeated]
 
 
 def _cells(assignments: Sequence[str]) -> dict[str, str]:
@@ -159,9 +156,9 @@ def _cells(assignments: Sequence[str]) -> dict[str, str]:
     for one in assignments:
         name, mark, value = one.partition("=")
         if not mark or not name or name == SUBJECT_COLUMN:
-            raise Usage(f"{one!r} is not FIELD=VALUE, such as value=5")
+            raise Usage(say("records.assignment", word=repr(one)))
         if name in cells:
-            raise Usage(f"field {name} is given twice")
+            raise Usage(say("records.field_twice", name=name))
         cells[name] = clean(value)
     return {name: value for name, value in cells.items() if value}
 
