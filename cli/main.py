@@ -14,6 +14,7 @@ from cli import (
     audit,
     classes,
     demo,
+    explain,
     operate,
     outgoing,
     output,
@@ -24,7 +25,7 @@ from cli import (
 from cli.command import EXIT_CODES, Group, home_option, json_option, lang_option
 from cli.language import say
 
-MODULES = (agency, operate, staff, classes, records, outgoing, showing, audit, demo)
+MODULES = (agency, operate, staff, classes, records, outgoing, showing, explain, audit, demo)
 
 
 @click.group("pledger", cls=Group, invoke_without_command=True, epilog=EXIT_CODES)
@@ -75,6 +76,7 @@ def _next_steps(home: Path) -> list[tuple[str, str]]:
         (say("next.append"), "pledger append --help"),
         (say("next.outbox"), "pledger outbox list"),
         (say("next.prove"), "pledger prove RECORD -o FILE"),
+        (say("next.explain"), "pledger explain"),
     ]
 
 

@@ -38,6 +38,11 @@ NAMES = [f"{file}:{key}" for file, key, _ in MESSAGES]
 SPOKEN = (
     "classes",
     "desk",
+    "explain",
+    "explained",
+    "explained_field",
+    "explained_kind",
+    "explanation",
     "failures",
     "grants",
     "main",
@@ -53,6 +58,7 @@ SPOKEN = (
     "showing",
     "staff",
     "told",
+    "topics",
     "workspace",
 )
 """Modules of the staff's commands: what they say stands in the catalogue."""
@@ -461,6 +467,7 @@ def test_a_first_morning_is_in_russian(home: Path) -> None:
         ("outbox", "list"),
         ("class", "list"),
         (),
+        ("explain", "value"),
         ("append", "subject_result", "--pupil", "7a-02", "value=6"),
         ("show", "ffffff"),
         ("prove", "ffffff"),
