@@ -11,6 +11,7 @@ import click
 
 from cli import output
 from cli.command import Decorated, command, now
+from cli.completion import complete_grant, complete_roles
 from cli.failures import Usage
 from cli.language import say
 from cli.parameters import HEX32, ISO_DATE, LOG_PLACE, day_number
@@ -43,12 +44,14 @@ def agency_options(function: Decorated) -> Decorated:
 @click.option(
     "--role",
     required=True,
+    shell_complete=complete_roles,
     help="A role of the statutory list, such as clerk.",
 )
 @click.option("--unit", required=True, help="Code of the school, or * for the whole agency.")
 @click.option(
     "--kinds",
     required=True,
+    shell_complete=complete_grant,
     help="Kinds with commas between, or all that the role may write.",
 )
 @click.option("--from", "valid_from", type=ISO_DATE, required=True, help="First day.")

@@ -13,6 +13,7 @@ from cli import (
     agency,
     audit,
     classes,
+    completion,
     demo,
     explain,
     operate,
@@ -25,7 +26,7 @@ from cli import (
 from cli.command import EXIT_CODES, Group, home_option, json_option, lang_option
 from cli.language import say
 
-MODULES = (agency, operate, staff, classes, records, outgoing, showing, explain, audit, demo)
+MODULES = (agency, operate, staff, classes, records, outgoing, showing, explain, completion, audit, demo)
 
 
 @click.group("pledger", cls=Group, invoke_without_command=True, epilog=EXIT_CODES)

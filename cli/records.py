@@ -10,6 +10,7 @@ import click
 
 from cli import output
 from cli.command import command, home_option
+from cli.completion import complete_kinds, complete_lists
 from cli.desk import Desk, open_desk
 from cli.failures import ListRefused, Usage
 from cli.import_records import (
@@ -40,7 +41,7 @@ offline_option = click.option(
     "pledger append subject_result --pupil 7a-01 school_year=2026/2027 term=q1 subject_code=ALG scale=ru5 "
     "value=5 result_type=term",
 )
-@click.argument("kind_name", metavar="KIND")
+@click.argument("kind_name", metavar="KIND", shell_complete=complete_kinds)
 @click.argument("assignments", metavar="FIELD=VALUE...", nargs=-1, required=True)
 @click.option("--pupil", metavar="LOCAL_ID", required=True, help="Whom it is about, as the register says.")
 @offline_option
@@ -79,6 +80,7 @@ def append_command(
     "kind_name",
     required=True,
     metavar="KIND",
+    shell_complete=complete_lists,
     help="A kind, or results, attendance, awards, sport, gto, courses.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be signed; sign and send nothing.")

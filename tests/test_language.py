@@ -37,6 +37,7 @@ MESSAGES = [(file, key, one) for file in FILES for key, one in catalogue(file).i
 NAMES = [f"{file}:{key}" for file, key, _ in MESSAGES]
 SPOKEN = (
     "classes",
+    "completion",
     "desk",
     "explain",
     "explained",
@@ -497,6 +498,7 @@ def test_pledger_alone_says_what_to_do_next_in_both_languages(tmp_path: Path) ->
         ("import", "x.csv", "--kind", "results", "--nonsense"),
         ("log", "--last", "0"),
         ("staff", "grant", "x"),
+        ("completion", "tcsh"),
         ("class", "list", "--home"),
         ("class", "enrol", "x", "--shown-on", "tomorrow"),
     ],
