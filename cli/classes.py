@@ -17,6 +17,7 @@ from cli.desk import Desk, open_desk
 from cli.drafts import Draft, Origin, draft_row
 from cli.failures import CellProblem, ListRefused, Usage
 from cli.headers import SUBJECT_COLUMN, UNIT_FIELD, columns_named
+from cli.language import headings, say
 from cli.outbox import Stored
 from cli.output import Table
 from cli.parameters import HEX32, ISO_DATE
@@ -46,7 +47,7 @@ DEFAULT_PROFILE = "school_only"
 @click.option("--notice-hash", type=HEX32, help="SHA-256 of the notice that the families were shown.")
 @click.option("--notice-file", type=click.Path(path_type=Path, dir_okay=False), help="The notice itself.")
 @click.option("--shown-on", type=ISO_DATE, required=True, help="The day on which families were shown it.")
-@click.option("--lang", default="ru", show_default=True, help="Language of the notice.")
+@click.option("--notice-lang", default="ru", show_default=True, help="Language of the notice.")
 @click.option(
     "--recipient",
     "recipients",
@@ -62,7 +63,7 @@ def enrol_command(
     notice_hash: bytes | None,
     notice_file: Path | None,
     shown_on: datetime.date,
-    lang: str,
+    notice_lang: str,
     recipients: tuple[bytes, ...],
     offline: bool,
     home: Path,
@@ -74,7 +75,7 @@ def enrol_command(
     profile. Names go into the encrypted class register and nowhere else. A pupil who is in the register
     already is left alone.
     """
-    notice = {"text_hash": _notice_hash(notice_hash, notice_file).hex(), "lang": lang}
+    notice = {"text_hash": _notice_hash(notice_hash, notice_file).hex(), "lang": notice_lang}
     notice |= {"shown_on": shown_on.isoformat(), "channel": "paper"}
     with open_desk(home, passphrase_file) as desk:
         table = _read_roster(roster, desk.statute.kinds["enrolment"])
@@ -85,8 +86,8 @@ def enrol_command(
         remark_others(delivery, entries)
     answer = tell(entries, delivery, drafts)
     left = len(table.rows) - len(rows)
-    lines = [f"{len(rows)} pupils enrolled in the class register"]
-    lines += [f"{left} stood in it already and were left alone"] if left else []
+    lines = [say("class.enrolled", count=len(rows))]
+    lines += [say("class.left_alone", count=left)] if left else []
     show_told(replace(answer, parts=(*lines, *answer.parts)), enrolled=len(rows), left_alone=left)
 
 
@@ -105,15 +106,13 @@ def list_command(home: Path, passphrase_file: Path | None) -> None:
             "recipients": [key.hex() for key in register.recipients],
             "pupils": [dict(zip(columns, row, strict=True)) for row in rows],
         },
-        Table(columns=columns, rows=rows) if rows else "nobody is enrolled yet: pledger class enrol --help",
+        Table(columns=headings(columns), rows=rows) if rows else say("class.nobody"),
     )
 
 
 def _notice_hash(notice_hash: bytes | None, notice_file: Path | None) -> bytes:
     if (notice_hash is None) == (notice_file is None):
-        raise Usage(
-            "give either --notice-file FILE or --notice-hash HEX: the families must have been told first"
-        )
+        raise Usage(say("class.notice"))
     if notice_file is not None:
         return hashlib.sha256(read_file(notice_file, bytes_max=NOTICE_BYTES_MAX)).digest()
     assert notice_hash is not None
@@ -174,8 +173,7 @@ def _pupils(rows: Sequence[Row], table: ListTable) -> tuple[list[Pupil], list[Ce
             if key in row.faults
         )
         if local_id in pupils:
-            text = "stands twice in this list: one line for each pupil"
-            problems.append(table.cell_problem(row, SUBJECT_COLUMN, text))
+            problems.append(table.cell_problem(row, SUBJECT_COLUMN, say("class.twice")))
             continue
         try:
             pupils[local_id] = Pupil(

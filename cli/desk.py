@@ -15,6 +15,7 @@ from cli import output
 from cli.command import now
 from cli.drafts import Draft, Writer
 from cli.import_records import make_records
+from cli.language import say
 from cli.outbox import Outbox, Stored
 from cli.parameters import day_number
 from cli.passphrase import take_passphrase
@@ -92,7 +93,7 @@ def open_desk(home: Path, passphrase_file: Path | None) -> Iterator[Desk]:
     """Open the workspace with one passphrase, alone; complete the register from the outbox if need be."""
     workspace = open_workspace(home)
     statute = workspace.statute()
-    signer = workspace.unlock(take_passphrase(passphrase_file, f"the staff key in {home}"))
+    signer = workspace.unlock(take_passphrase(passphrase_file, say("passphrase.staff_key", home=home)))
     with workspace.locked():
         outbox = Outbox(workspace.outbox_path, signer, os.urandom)
         trusted = [bytes.fromhex(key) for key in workspace.settings.colleagues]

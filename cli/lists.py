@@ -11,6 +11,7 @@ import click
 
 from cli import output
 from cli.command import command, home_option
+from cli.completion import complete_lists
 from cli.desk import Desk, open_desk
 from cli.encoding import ENCODINGS
 from cli.failures import PROBLEMATIC, CellProblem, ListRefused, RowsLeftOut, Usage
@@ -63,6 +64,7 @@ class Asked:
     "--kind",
     "kind_name",
     metavar="KIND",
+    shell_complete=complete_lists,
     help=f"A kind, or {', '.join(LISTS)}; not needed where a profile names it.",
 )
 @click.option("--profile", type=click.Path(path_type=Path, dir_okay=False), help="Which columns mean what.")

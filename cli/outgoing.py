@@ -11,6 +11,8 @@ import click
 from cli import output
 from cli.command import command, group, home_option
 from cli.desk import open_desk
+from cli.heard import translated
+from cli.language import headings, say, say_word
 from cli.outbox import Stored
 from cli.output import Table
 from cli.passphrase import passphrase_option
@@ -26,14 +28,21 @@ def list_command(home: Path, passphrase_file: Path | None) -> None:
         entries = desk.outbox.entries()
     columns = ["entry", "signed", "state", "records", "kinds", "reason"]
     rows = [
-        [one.entry_id.hex()[:16], _signed(one), one.state, len(one.records), _kinds(one), one.reason]
+        [
+            one.entry_id.hex()[:16],
+            _signed(one),
+            say_word("state", one.state),
+            len(one.records),
+            _kinds(one),
+            translated(one.reason),
+        ]
         for one in entries
     ]
     waiting = sum(one.state == "waiting" for one in entries)
-    todo = [f"{waiting} waiting: pledger outbox send"] if waiting else []
+    todo = [say("outbox.waiting", count=waiting)] if waiting else []
     output.show(
         {"entries": [_value(one) for one in entries]},
-        Table(columns=columns, rows=rows) if rows else "the outbox is empty",
+        Table(columns=headings(columns), rows=rows) if rows else say("outbox.empty"),
         *todo,
     )
 
@@ -49,7 +58,7 @@ def send_command(again: bool, home: Path, passphrase_file: Path | None) -> None:
         delivery = desk.send(with_refused=again) if entries else None
     if not entries:
         nothing = tell([], None)
-        output.show(nothing.value, "nothing waits")
+        output.show(nothing.value, say("outbox.nothing_waits"))
         return
     show_told(tell(entries, delivery))
 
@@ -60,7 +69,7 @@ def _signed(stored: Stored) -> str:
 
 
 def _kinds(stored: Stored) -> str:
-    return ", ".join(dict.fromkeys(record.kind for record in stored.records)) or "governance"
+    return ", ".join(dict.fromkeys(record.kind for record in stored.records)) or say("outbox.governance")
 
 
 def _value(stored: Stored) -> dict[str, Any]:

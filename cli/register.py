@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cli.language import say, say_word
 from ledger import codec, keys
 from ledger.errors import Conflict, Malformed, Unproven
 from ledger.keys import SigningKey
@@ -48,11 +49,12 @@ class Pupil:
     class_name: str
 
     def __post_init__(self) -> None:
-        for what, text in (("local id", self.local_id), ("name", self.name), ("class", self.class_name)):
+        for what, text in (("local_id", self.local_id), ("name", self.name), ("class", self.class_name)):
             if not _TEXT.fullmatch(text):
-                raise Malformed(f"{what} {text[:40]!r} must be one line of 1 to {TEXT_MAX} characters")
+                named = say_word("register", what)
+                raise Malformed(say("register.line", what=named, text=repr(text[:40]), count=TEXT_MAX))
         if len(self.pid) != SUBJECT_BYTES:
-            raise Malformed(f"a pseudonym has {SUBJECT_BYTES} bytes")
+            raise Malformed(say("register.pid", count=SUBJECT_BYTES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +93,9 @@ def empty_register(own_key: bytes) -> Register:
 def seal_register(register: Register, writer: SigningKey, random: RandomBytes) -> bytes:
     """Return the bytes of a register as this writer's next version."""
     if writer.public_key not in register.recipients:
-        raise Malformed("whoever writes a register must be able to read it")
+        raise Malformed(say("register.must_read"))
     if len(register.recipients) > RECIPIENTS_MAX or len(register.pupils) > PUPILS_MAX:
-        raise Malformed(f"a register has at most {RECIPIENTS_MAX} readers and {PUPILS_MAX} pupils")
+        raise Malformed(say("register.limits", readers=RECIPIENTS_MAX, pupils=PUPILS_MAX))
     content_key = random(keys.KEY_BYTES)
     sealed = [
         [key, keys.seal(keys.sealing_key_of(key), content_key, random(keys.SEED_BYTES))]
@@ -115,21 +117,18 @@ def open_register(data: bytes, reader: SigningKey, trusted: Iterable[bytes] = ()
         case [bytes(signed), bytes(signature)]:
             pass
         case _:
-            raise Malformed("not a class register")
+            raise Malformed(say("register.not_one"))
     match codec.decode(signed, bytes_max=FILE_BYTES_MAX):
         case [int(form), int(version), bytes(writer), list(sealed), bytes(locked)] if form == FORMAT:
             pass
         case _:
-            raise Malformed("not a class register, or one of a newer pledger")
+            raise Malformed(say("register.newer"))
     keys.check_signature(writer, _DOMAIN + signed, signature)
     if writer not in {reader.public_key, *trusted}:
-        raise Unproven(
-            f"the class register was written by key {writer.hex()}, which is not yours and no colleague's "
-            "named in staff.toml: whoever wrote it could give one child's records to another"
-        )
+        raise Unproven(say("register.stranger", key=writer.hex()))
     recipients = _recipients(sealed)
     if reader.public_key not in recipients:
-        raise Unproven("the class register is not readable by your key: ask a colleague to write it for you")
+        raise Unproven(say("register.not_yours"))
     content_key = keys.open_sealed(keys.sealing_seed_of(reader), recipients[reader.public_key])
     content = codec.decode(keys.unlock(content_key, locked), bytes_max=FILE_BYTES_MAX)
     return Register(version=version, pupils=_pupils(content), recipients=tuple(recipients))
@@ -154,7 +153,7 @@ def write_register(
     """
     on_disk = read_register(path, writer, trusted)
     if on_disk.version != register.version:
-        raise Conflict(f"{path}: version {on_disk.version} was written meanwhile; type the command again")
+        raise Conflict(say("register.moved", path=path, version=on_disk.version))
     replace_file(path, seal_register(register, writer, random))
     return replace(register, version=register.version + 1)
 
@@ -166,22 +165,22 @@ def _recipients(sealed: Sequence[object]) -> dict[bytes, bytes]:
             case [bytes(key), bytes(box)] if len(key) == keys.KEY_BYTES:
                 recipients[key] = box
             case _:
-                raise Malformed("a register's readers are [key, sealed content key]")
+                raise Malformed(say("register.readers_form"))
     if len(recipients) != len(sealed):
-        raise Malformed(f"a register has at most {RECIPIENTS_MAX} readers, each once")
+        raise Malformed(say("register.readers_limit", count=RECIPIENTS_MAX))
     return recipients
 
 
 def _pupils(content: object) -> dict[str, Pupil]:
     if not isinstance(content, list) or len(content) > PUPILS_MAX:
-        raise Malformed(f"a register has at most {PUPILS_MAX} pupils")
+        raise Malformed(say("register.pupils_limit", count=PUPILS_MAX))
     pupils: dict[str, Pupil] = {}
     for one in content:
         match one:
             case [str(local_id), bytes(pid), str(name), str(class_name)]:
                 pupils[local_id] = Pupil(local_id=local_id, pid=pid, name=name, class_name=class_name)
             case _:
-                raise Malformed("a register's lines are [local id, pseudonym, name, class]")
+                raise Malformed(say("register.lines_form"))
     if len(pupils) != len(content) or len({pupil.pid for pupil in pupils.values()}) != len(content):
-        raise Malformed("a register names each local id and each pseudonym once")
+        raise Malformed(say("register.once"))
     return pupils
