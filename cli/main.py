@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from cli import agency, audit, classes, demo, operate, outgoing, output, records, showing, staff
+from cli import agency, audit, classes, corrections, demo, operate, outgoing, output, records, showing, staff
 from cli.command import EXIT_CODES, Group, home_option, json_option
 
-MODULES = (agency, operate, staff, classes, records, outgoing, showing, audit, demo)
+MODULES = (agency, operate, staff, classes, records, corrections, outgoing, showing, audit, demo)
 
 
 @click.group("pledger", cls=Group, invoke_without_command=True, epilog=EXIT_CODES)
