@@ -47,21 +47,21 @@ class DeskEntries:
         The first call ever only notes the time. Raises `LedgerError` if the entry cannot be made: then
         every row is still in the journal, and the next call tries again.
         """
-        journal = self.release.journal
-        journal.clear()
+        journal, entered = self.release.journal, None
         last_ms = journal.entry_made_ms()
         if last_ms is None:
-            with self.release.database.transaction():
-                self.release.sequencer.check_lease()
-                journal.set_entry_made(now_ms)
-            return None
-        if abs(now_ms - last_ms) < HOUR_MS:  # a clock set back by hours must not stop the entries for so long
-            return None
-        entered = self._enter(now_ms)
-        while entered.rows == RECORDS_MAX:  # more than one entry holds
+            self._begin(now_ms)
+        elif abs(now_ms - last_ms) >= HOUR_MS:  # a clock set back by a day must not stop them for so long
             entered = self._enter(now_ms)
-        journal.clear()
+            while entered.rows == RECORDS_MAX:  # more than one entry holds
+                entered = self._enter(now_ms)
+        journal.clear()  # last: whoever reads the key database must not keep the entry waiting
         return entered
+
+    def _begin(self, now_ms: int) -> None:
+        with self.release.database.transaction():
+            self.release.sequencer.check_lease()
+            self.release.journal.set_entry_made(now_ms)
 
     def _enter(self, now_ms: int) -> Entered:
         journal, sequencer = self.release.journal, self.release.sequencer

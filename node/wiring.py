@@ -152,8 +152,9 @@ class Node:
         """Make the desk's entry if its hour has come, and finish what was due for erasure."""
         if self.waiting is not None:
             return None
+        entered = self._desk.enter_if_due(now_ms)
         self.bodies.erase_due()
-        return self._desk.enter_if_due(now_ms)
+        return entered
 
     def publish(self) -> None:
         """Show the newest checkpoint of the own log, once the instance record has it."""
