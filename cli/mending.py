@@ -42,11 +42,11 @@ class Mend:
 
     @property
     def rows(self) -> list[tuple[str, str, str]]:
-        """(field, old, new) of what changes."""
+        """(field, old, new) of what changes for the pupil of the old record."""
         last = self.new[-1] if self.new else self.old
         if self.action != "correct":
             now = f"withdrawn: {self.new[0].fields['reason_code']}" if self.new else "withdrawn before"
-            return [("", _said(self.old.fields), now)]
+            return [("", said(self.old.fields), now)]
         names = dict.fromkeys([*self.old.fields, *last.fields])
         pairs = [(name, self.old.fields.get(name, ""), last.fields.get(name, "")) for name in names]
         return [(name, str(was), str(now)) for name, was, now in pairs if was != now]
@@ -183,5 +183,6 @@ def _value(text: str, kind: Kind, name: str) -> Any:
     return text
 
 
-def _said(fields: Mapping[str, Any]) -> str:
+def said(fields: Mapping[str, Any]) -> str:
+    """Return fields as a person reads them in a line."""
     return ", ".join(f"{name}={value}" for name, value in fields.items())

@@ -14,7 +14,7 @@ from dataclasses import replace
 from cli import output
 from cli.desk import Desk
 from cli.failures import CellProblem, ListRefused, Undone, Usage
-from cli.mending import Mend, Mender, read_signed, refuse_dead
+from cli.mending import Mend, Mender, read_signed, refuse_dead, said
 from cli.outbox import PREFIX_MIN
 from cli.output import Table
 from cli.queries import check_records, read_record
@@ -116,11 +116,17 @@ def _check_first(desk: Desk, records: Sequence[Record], labels: Sequence[str]) -
 
 
 def _preview(desk: Desk, mends: Sequence[Mend]) -> Table:
-    told = [(mend.label, _pupil(desk, mend.old), mend.old.kind, mend.rows) for mend in mends if mend.new]
-    rows = [[*head, *row] for *head, changes in told for row in changes]
+    rows = [row for mend in mends if mend.new for row in _preview_rows(desk, mend)]
     more = f" (and {len(rows) - ROWS_SHOWN} more)" if len(rows) > ROWS_SHOWN else ""
     columns = ["from", "pupil", "kind", "field", "old", "new"]
     return Table(columns=columns, rows=rows[:ROWS_SHOWN], title=f"{len(mends)} to mend{more}")
+
+
+def _preview_rows(desk: Desk, mend: Mend) -> list[list[str]]:
+    """What changes for the old record's pupil, and what is entered for another."""
+    rows = [[mend.label, _pupil(desk, mend.old), mend.old.kind, *row] for row in mend.rows]
+    entered = [one for one in mend.new if one.subject != mend.old.subject]
+    return rows + [[mend.label, _pupil(desk, one), one.kind, "", "", said(one.fields)] for one in entered]
 
 
 def _pupil(desk: Desk, record: Record) -> str:

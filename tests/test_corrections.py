@@ -252,6 +252,14 @@ def test_a_misfiled_record_goes_to_the_right_pupil_and_leaves_no_body(clerk: Cle
     opened(clerk.agency, nodes, look)
 
 
+def test_before_a_record_is_moved_both_pupils_are_shown(clerk: Clerk) -> None:
+    """From whom it is taken, and for whom it is entered; no is no."""
+    wrong, before = clerk.signed("ALG", "5"), clerk.entries()
+    result = clerk.type("misfiled", wrong.hash.hex(), "--right-pupil", "7a-02", answer="n\n", code=2)
+    assert all(word in result.stderr for word in ("7a-01", "7a-02", "withdrawn: misfiled", "value=5"))
+    assert clerk.entries() == before
+
+
 def test_a_record_is_not_misfiled_to_its_own_pupil_or_to_a_stranger(clerk: Clerk) -> None:
     """Nothing is signed."""
     before, name = clerk.entries(), clerk.signed("ALG", "5").hash.hex()

@@ -16,7 +16,7 @@ import pytest
 from ledger.errors import StoreError
 from ledger.leaf import Leaf, parse_leaf
 from ledger.portfolio import Portfolio, add
-from ledger.record import Record, parse_record
+from ledger.record import Record, make_record, parse_record
 from ledger.request import Read
 from ledger.verify import verify
 from node import handlers, service
@@ -276,6 +276,32 @@ def test_a_stop_before_the_rows_are_cleared_doubles_nothing(
 
 def _fail(*_: object) -> None:
     raise StoreError("the disk is full")
+
+
+def test_an_hour_with_more_than_one_entry_holds_is_told_whole(office: Office) -> None:
+    """4,100 rows: two entries of one hour, and none is left behind."""
+    assert isinstance(office.person().read(ANNA[2].hash), Record)
+    release = office.node.requests.release
+    [first] = [row.record for row in release.journal.waiting()]
+    with release.database.transaction():
+        for number in range(4099):
+            release.journal.add(_like(first, number))
+    size = office.node.sequencer.state.size
+    office.node.enter_journal(NOW_MS + HOUR_MS)
+    assert office.node.sequencer.state.size == size + 2
+    assert (len(office.family_sees()), office.rows()) == (4100, 0)
+
+
+def _like(access: Record, number: int) -> Record:
+    """The access record of another request."""
+    return make_record(
+        subject=access.subject,
+        kind="access",
+        period=access.period,
+        fields=access.fields | {"request_id": seed(f"request {number}").hex()},
+        basis=access.basis,
+        salts=(seed(f"a {number}")[:16], seed(f"b {number}")[:16]),
+    )
 
 
 def test_a_kill_between_journal_and_log_loses_no_access_record(tmp_path: Path, nodes: Nodes) -> None:
