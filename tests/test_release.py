@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -353,6 +354,17 @@ def _entry_made(agency: Agency) -> bool:
         found = connection.execute("SELECT 1 FROM desk_entry").fetchone()
     connection.close()
     return found is not None
+
+
+def test_bodies_are_opened_by_the_door_and_by_the_release_only() -> None:
+    """Whoever writes another way out meets this test, and the families' right to know who looked."""
+    opening = {
+        path.name
+        for path in (REPOSITORY / "node").glob("*.py")
+        if re.search(r"\bbodies\.get\(|_open_body\(|journal\.waiting\(", path.read_text())
+    }
+    # admission judges by them and desk_entries enters the journal; neither answers anybody
+    assert opening == {"admission.py", "body_store.py", "desk_entries.py", "release.py"}
 
 
 # Misfiled
