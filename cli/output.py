@@ -146,6 +146,19 @@ def ask_passphrase(text: str, *, is_new: bool) -> str:
     return answer
 
 
+def ask_yes(question: str, *parts: str | Table) -> bool:
+    """Show what it is about on standard error and return the answer; without a terminal raise `Usage`."""
+    console = _console(sys.stderr)
+    for part in parts:
+        _print_part(console, part)
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise Usage("nobody is there to answer: type the command again with --yes") from None
+
+
 @contextlib.contextmanager
 def progress() -> Iterator[Steps]:
     """Yield a function (label, done, total) that shows how far the work is."""
