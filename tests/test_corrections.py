@@ -432,3 +432,18 @@ def test_a_list_with_an_unknown_column_is_refused_by_its_name(clerk: Clerk) -> N
     path = clerk.file("odd.csv", "action;record;comment\nwithdraw;abcdef;sorry\n")
     refused = clerk.ask("corrections", path, code=2)
     assert [one["column"] for one in refused["problems"]] == ["comment"]
+
+
+def test_a_dry_run_names_what_stands_and_the_command_that_mends_it(clerk: Clerk, colleague: Clerk) -> None:
+    """A second computer is told before it signs: in conflict with what to type, and new."""
+    standing = clerk.signed("ALG", "5")
+    rows = "\n".join(
+        f"anna;2026/2027;q1;{subject};ru5;{value};term" for subject, value in (("ALG", "2"), ("ART", "3"))
+    )
+    header = "local_id;school_year;term;subject_code;scale;value;result_type"
+    path = colleague.file("list.csv", f"{header}\n{rows}\n")
+    said = colleague.ask("import", str(path), "--kind", "results", "--dry-run", code=4)
+    counts = {word: said["node"][word] for word in ("new", "recorded", "conflict", "refused")}
+    assert counts == {"new": 1, "recorded": 0, "conflict": 1, "refused": 0}
+    [command] = [one["command"] for one in said["node"]["rows"] if one["verdict"] == "conflict"]
+    assert command.startswith(f"pledger correct {standing.hash.hex()} ") and "value=2" in command
