@@ -18,6 +18,7 @@ from cli.cells import harmless
 from cli.delimited import Line
 from cli.failures import CellProblem
 from cli.headers import REASON_COLUMN, fold
+from cli.heard import translated
 from cli.table import Table
 from ledger.errors import Conflict
 from node.durable_file import create_file, disk_errors, replace_file
@@ -29,7 +30,7 @@ _MARK = "\ufeff"
 def write_errors(path: Path, problems: Iterable[CellProblem]) -> None:
     """Write the errors of a list; raise `Conflict` if ``path`` is another file than such a one."""
     rows = [
-        [one.file, "" if one.row is None else str(one.row), one.column, one.value, one.text]
+        [one.file, "" if one.row is None else str(one.row), one.column, one.value, translated(one.text)]
         for one in problems
     ]
     data = _csv([ERROR_COLUMNS, *rows])
@@ -55,7 +56,8 @@ def write_refused(path: Path, table: Table, problems: Iterable[CellProblem]) -> 
     """Write the rows that ``problems`` speak of, as the list has them; return how many there are."""
     reasons = defaultdict[int, list[str]](list)
     for one in problems:
-        reasons[one.row or 0].append(f"{one.column}: {one.text}" if one.column else one.text)
+        text = translated(one.text)
+        reasons[one.row or 0].append(f"{one.column}: {text}" if one.column else text)
     own = [place for place, name in enumerate(table.header.cells) if fold(name) == REASON_COLUMN]
     rows = [
         [" | ".join(reasons[line.number]), *_without(_standing(line), own)]

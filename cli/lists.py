@@ -18,6 +18,7 @@ from cli.failures import PROBLEMATIC, CellProblem, ListRefused, RowsLeftOut, Und
 from cli.foreseen import Foreseen, foresee
 from cli.hand_back import refused_path, write_errors, write_refused
 from cli.headers import REASON_COLUMN, Columns, fold
+from cli.heard import translated
 from cli.import_records import LISTS, Drafts, draft_table, kind_named
 from cli.language import say
 from cli.passphrase import passphrase_option
@@ -117,7 +118,7 @@ def _handing_back(errors: Path | None, work: Callable[[], None]) -> None:
 def _hand_back(errors: Path | None, problems: Sequence[CellProblem]) -> None:
     if errors is not None and problems:
         write_errors(errors, problems)
-        output.remark(f"{errors} has these errors as a list")
+        output.remark(say("lists.errors_written", path=errors))
 
 
 def _import(asked: Asked, desk: Desk) -> None:
@@ -140,7 +141,7 @@ def _import(asked: Asked, desk: Desk) -> None:
         answer = replace(
             answer, errors=(*answer.errors, RowsLeftOut(drafts.problems, left_out, str(refused)))
         )
-    lines = [f"{asked.file.name}: {_counted(drafts)}", *_remarks_on(drafts)]
+    lines = [say("lists.counted", file=asked.file.name, records=_counted(drafts)), *_remarks_on(drafts)]
     show_told(
         replace(answer, parts=(*lines, *answer.parts)),
         **_value(asked, drafts),
@@ -159,14 +160,12 @@ def _plan(asked: Asked, statute: Statute) -> tuple[Profile, Columns]:
         )
         return profile, profile.columns()
     if kind is None:
-        raise Usage(
-            "say --kind KIND, or --profile FILE; pledger import --suggest LIST writes a first profile"
-        )
+        raise Usage(say("lists.kind_or_profile"))
     for name in given:
         if name not in kind.fields:
-            raise Usage(f"--set {name}: no field of {kind.name}, which has {', '.join(kind.fields)}")
+            raise Usage(say("lists.set_unknown", name=name, kind=kind.name, fields=", ".join(kind.fields)))
     for name, fault in constant_faults(given, kind):
-        raise Usage(f"--set {name}: {fault}")
+        raise Usage(say("lists.set_wrong", name=name, problem=translated(fault)))
     template = plain_template(kind, given)
     return Profile(templates=(template,)), plain_columns(template)
 
@@ -174,10 +173,7 @@ def _plan(asked: Asked, statute: Statute) -> tuple[Profile, Columns]:
 def _check_row_numbers(table: Table, profile: Profile) -> None:
     """Refused rows have other numbers than they had in their list: they would be other pupils'."""
     if not profile.subject and any(fold(name) == REASON_COLUMN for name in table.header.cells):
-        raise Usage(
-            f"{table.file} has refused rows, and the profile takes a row's number for the pupil: mend them "
-            "in the list itself and import that again; what is recorded already is left alone"
-        )
+        raise Usage(say("lists.row_numbers", file=table.file))
 
 
 def _suggest(asked: Asked, home: Path) -> None:
@@ -191,7 +187,7 @@ def _suggest(asked: Asked, home: Path) -> None:
     create_file(path, text.encode())
     output.show(
         {"profile": str(path), "text": text},
-        f"{path}: a first profile. Read it, fill in each ?, then type",
+        say("lists.suggested", path=path),
         f"  pledger import {asked.file} --profile {path} --dry-run",
     )
 
@@ -211,14 +207,14 @@ def _foresee(desk: Desk, drafts: Drafts) -> Foreseen | None:
     try:
         return foresee(desk, drafts.records)
     except (Unreachable, ProblemAnswer, Undone) as error:
-        output.remark(say("foreseen.not_asked", reason=str(error)))
+        output.remark(say("foreseen.not_asked", reason=translated(str(error))))
         return None
 
 
 def _show_plan(asked: Asked, drafts: Drafts, foreseen: Foreseen | None) -> None:
     """Show what would be signed and what the node would say to it, and end the command."""
     left_out = {one.row for one in drafts.problems}
-    wrong = f"{len(left_out)} rows would be left out" if left_out else "nothing is wrong with the list"
+    wrong = say("lists.would_be_left_out", count=len(left_out)) if left_out else say("lists.nothing_wrong")
     entries = -(-len(drafts.records) // RECORDS_MAX)
     code = output.INCOMPLETE if left_out else output.DONE
     if foreseen is not None and not foreseen.is_clean:
@@ -226,7 +222,7 @@ def _show_plan(asked: Asked, drafts: Drafts, foreseen: Foreseen | None) -> None:
     asked_node = {"node": foreseen.value() if foreseen else None}
     output.show(
         {"dry_run": True, "entries": entries, "exit_code": code, **asked_node, **_value(asked, drafts)},
-        f"{asked.file.name}: {_counted(drafts)} would be signed, in {entries} entries; {wrong}.",
+        say("lists.planned", file=asked.file.name, records=_counted(drafts), entries=entries, wrong=wrong),
         *_remarks_on(drafts),
         *(foreseen.parts() if foreseen else [say("foreseen.unknown")]),
     )
@@ -251,17 +247,16 @@ def _counted(drafts: Drafts) -> str:
     counts: dict[str, int] = {}
     for one in drafts.records:
         counts[one.kind] = counts.get(one.kind, 0) + 1
-    return ", ".join(f"{count} records of {kind}" for kind, count in counts.items()) or "no records"
+    parts = [say("lists.of_kind", count=count, kind=kind) for kind, count in counts.items()]
+    return ", ".join(parts) or say("lists.no_records")
 
 
 def _remarks_on(drafts: Drafts) -> list[str]:
-    lines = [f"row {row} repeats row {first}: counted once" for row, first in drafts.repeated[:REPEATS_SHOWN]]
+    lines = [say("lists.repeats", row=row, first=first) for row, first in drafts.repeated[:REPEATS_SHOWN]]
     if (more := len(drafts.repeated) - REPEATS_SHOWN) > 0:
-        lines.append(f"… and {more} more rows that repeat others")
+        lines.append(say("lists.more_repeats", count=more))
     if drafts.skipped:
-        lines.append(
-            f"{drafts.skipped} records are not made: their cells are empty, and the profile allows it"
-        )
+        lines.append(say("lists.not_made", count=drafts.skipped))
     return lines
 
 

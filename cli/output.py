@@ -131,7 +131,7 @@ def show(value: Mapping[str, Any], *parts: str | Table) -> None:
 
 def remark(text: str) -> None:
     """Print a line on standard error that is no part of the answer."""
-    _console(sys.stderr).print(Text(plain(text)), soft_wrap=True)
+    _print_part(_console(sys.stderr), translated(text))
 
 
 def finish(code: int) -> None:
