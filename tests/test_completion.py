@@ -75,7 +75,7 @@ def offered(folder: Path, *words: str) -> list[str]:
         (("ex",), {"explain", "export"}),
         (("staff", ""), {"key", "connect", "grant", "revoke", "list"}),
         (("explain", "record.i"), {"record.identity"}),
-        (("explain", "node.st"), {"node.store"}),
+        (("explain", "node.sto"), {"node.store"}),
         (("explain", "enrolment", "prize"), {"prizewinner"}),
         (("import", "x.csv", "--kind", "at"), {"attendance", "attendance_summary"}),
         (("append", "contest"), {"contest_award"}),
@@ -199,7 +199,7 @@ def test_where_there_is_no_terminal_nothing_is_coloured(folder: Path, more: Mapp
 
 # Questions.
 
-QUESTIONS = {"ask_passphrase": "--passphrase-file"}
+QUESTIONS = {"ask_passphrase": "--passphrase-file", "ask_yes": "--yes"}
 """Every function of ``cli/output`` that asks something, and the option that answers it beforehand."""
 ASKING = {"prompt", "confirm", "getchar", "pause", "input", "getpass", "Prompt", "Confirm", "edit"}
 """What asks a person, in click, rich and Python."""
