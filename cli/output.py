@@ -146,6 +146,11 @@ def ask_passphrase(text: str, *, is_new: bool) -> str:
     return answer
 
 
+def ask_yes(question: str) -> None:
+    """Ask on the terminal; raise `click.Abort` unless the answer is yes."""
+    click.confirm(question, abort=True, err=True)
+
+
 @contextlib.contextmanager
 def progress() -> Iterator[Steps]:
     """Yield a function (label, done, total) that shows how far the work is."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli import output
+from cli.advice import ADVICE
 from cli.cells import shown_value
 from cli.drafts import Draft
 from cli.failures import CellProblem, ListRefused
@@ -147,6 +148,8 @@ def _refusal(one: Obstacle, stored: Stored, drafts: Mapping[str, Draft]) -> Cell
     text = f"{one.code}: {one.detail}"
     if one.standing is not None:
         text += f" (recorded as {one.standing.hex()[:16]})"
+    if advice := ADVICE.get(one.code):
+        text += f"; {advice}"
     label = stored.label_of(one.record) if one.record else ""
     draft = drafts.get(label)
     if draft is None:
