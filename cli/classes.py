@@ -17,7 +17,7 @@ from cli.command import command, group, home_option
 from cli.desk import Desk, open_desk
 from cli.drafts import Draft, Origin, draft_row
 from cli.failures import CellProblem, ListRefused, Usage
-from cli.found import find_command, pupil_table, pupil_values, reader_values
+from cli.found import find_command, pupil_table, pupil_values, reader_line, reader_values
 from cli.handing import export_command, take_command
 from cli.headers import SUBJECT_COLUMN, UNIT_FIELD, columns_named
 from cli.moves import move_command
@@ -40,6 +40,7 @@ NOTICE_BYTES_MAX = 16 * 1024 * 1024
 NAME_COLUMN, CLASS_COLUMN, PROFILE_COLUMN, LEVEL_COLUMN = "name", "class", "profile", "class_level"
 DEFAULT_PROFILE = "school_only"
 """What holds until a family chooses: nobody outside the child's unit reads."""
+NOBODY = "nobody is enrolled yet: pledger class enrol --help"
 RETURNS = ("re_entry", "transfer")
 """Types of enrolment of a pupil who may have been here before."""
 
@@ -126,7 +127,7 @@ def list_command(home: Path, passphrase_file: Path | None) -> None:
     pupils = list(register.pupils.values())
     output.show(
         {"version": register.version, **reader_values(register), "pupils": pupil_values(pupils)},
-        pupil_table(pupils) if pupils else "nobody is enrolled yet: pledger class enrol --help",
+        *((pupil_table(pupils), reader_line(register)) if pupils else (NOBODY,)),
     )
 
 

@@ -65,6 +65,14 @@ def reader_values(register: Register) -> dict[str, Any]:
     }
 
 
+def reader_line(register: Register) -> str:
+    """Return who can open a register, in a line."""
+    count = len(register.recipients)
+    if register.recovery:
+        return f"{count} keys open it, two of them recovery holders'"
+    return f"{count} keys open it, no recovery holder's: name two with pledger class recovery KEY KEY"
+
+
 def _state(pupil: Pupil) -> str:
     left = [f"left {pupil.left}"] if pupil.left else []
     alias = [f"enrolled twice: see {pupil.alias_of}"] if pupil.alias_of else []

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from cli import output
-from cli.command import command, home_option
+from cli.command import command, home_option, now
 from cli.desk import Desk, open_desk
 from cli.failures import Usage
 from cli.found import reader_values
@@ -22,7 +22,7 @@ from cli.parameters import HEX32
 from cli.passphrase import passphrase_option
 from cli.readers import with_recovery
 from cli.register import FILE_BYTES_MAX, Register, open_register, readers_of, seal_register
-from cli.trust import check_writer, from_option
+from cli.trust import beside_option, check_writer, from_option
 from ledger.keys import sealing_key_of
 from node.durable_file import create_file, read_file
 
@@ -67,7 +67,8 @@ def export_command(
         }
         if not pupils:
             raise Usage("there is nobody to write: pledger class list shows pupils and classes")
-        sealed = _for(replace(register, pupils=pupils), to, desk.signer.public_key)
+        current = replace(register.on_day(now().date().isoformat()), pupils=pupils)
+        sealed = _for(current, to, desk.signer.public_key)
         create_file(target, seal_register(sealed, desk.signer, os.urandom))
         own = desk.signer.public_key.hex()
     output.show(
@@ -81,7 +82,7 @@ def export_command(
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @from_option
 @click.option("--theirs", is_flag=True, help="Where lines of one pupil differ, take the file's.")
-@click.option("--beside", default="", metavar="X", help="Take pupils whose local id is taken as LOCAL_ID-X.")
+@beside_option
 @home_option
 @passphrase_option
 def take_command(

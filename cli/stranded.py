@@ -28,7 +28,7 @@ from cli.passphrase import passphrase_option
 from cli.records import offline_option
 from cli.sending import Delivery, sign_records
 from cli.told import remark_others, show_told, tell
-from cli.trust import check_writer, from_option
+from cli.trust import beside_option, check_writer, from_option
 from ledger.keys import sealing_key_of
 from ledger.record import Record
 from node.durable_file import create_file, read_file
@@ -87,6 +87,7 @@ def hand_over_command(
 @command("adopt", "pledger outbox adopt list.sealed --from KEY --dry-run", "pledger outbox adopt list.sealed")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @from_option
+@beside_option
 @click.option("--dry-run", is_flag=True, help="Show the records; sign and send nothing.")
 @yes_option
 @offline_option
@@ -95,6 +96,7 @@ def hand_over_command(
 def adopt_command(
     file: Path,
     writer: bytes | None,
+    beside: str,
     dry_run: bool,
     yes: bool,
     offline: bool,
@@ -111,7 +113,7 @@ def adopt_command(
         if dry_run:
             _show(handed, left)
             return
-        register = merge_pupils(desk.register, left.pupils, file.name).register
+        register = merge_pupils(desk.register, left.pupils, file.name, beside=beside).register
         if left.records:
             what = f"Sign {_counted(left.records)} of a colleague under your own grant?"
             confirm(f"{what} (--dry-run shows them)", yes=yes)

@@ -27,6 +27,12 @@ def from_option(function: Decorated) -> Decorated:
     return option(function)
 
 
+def beside_option(function: Decorated) -> Decorated:
+    """Add ``--beside``: what tells the file's pupils from one's own of the same local id."""
+    text = "Take pupils whose local id stands for another pseudonym here as LOCAL_ID-X."
+    return click.option("--beside", default="", metavar="X", help=text)(function)
+
+
 def check_writer(desk: Desk, path: Path, writer: bytes, named: bytes | None, typed: str) -> None:
     """Raise `Usage` unless the file's writer is oneself, named now, or named in ``staff.toml``."""
     if named is not None and named != writer:

@@ -169,6 +169,17 @@ def test_a_transfer_that_cannot_be_changes_nothing(enrolled: Clerk, words: tuple
     assert len(enrolled.entries()) == 1
 
 
+def test_what_the_node_refuses_leaves_the_register_as_it_was(clerk: Clerk, nodes: Nodes) -> None:
+    """A pupil cannot leave before having come: refused by the rule, and nobody is marked as having left."""
+    online(clerk, nodes)
+    clerk.enrol()
+    before = clerk.register()
+    leave = ("class", "transfer", "7a-02", "--to-org", "school-2", "--exit-type", "transferred")
+    value = clerk.ask(*leave, "--date", "2023-06-01", code=4)
+    assert "record.date" in value["refused"][0]["text"]
+    assert clerk.register() == before
+
+
 def test_a_child_enrolled_twice_keeps_both_pseudonyms(enrolled: Clerk) -> None:
     """The record names the other pseudonym; the register says where to look."""
     pids = enrolled.register().pids()

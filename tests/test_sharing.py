@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+import click
 import pytest
 
 from cli.command import now
+from cli.main import pledger
 from cli.merging import merge_pupils
 from cli.register import empty_register, open_register
 from ledger.errors import Unproven
-from tests.agencies import Nodes, found_agencies
+from tests.agencies import REPOSITORY, Nodes, found_agencies
 from tests.agencies import nodes as nodes
 from tests.clerks import RESULTS, ROSTER, Clerk, clerk_of, exchange, grant
 from tests.spoiled import extended, flipped, truncated
@@ -238,3 +240,21 @@ def test_a_stolen_computer_is_answered_for_on_a_colleagues(clerk: Clerk, clerks:
     assert "class unshare" in value["steps"][-1]["type"]
     substitute.type("staff", "lost", "--key", clerk.key, "--set-aside", code=2)
     assert snapshot(substitute) == before
+
+
+def documented() -> list[str]:
+    """Every command line of the page."""
+    text = (REPOSITORY / "docs" / "LOST.md").read_text()
+    return [line for line in text.splitlines() if line.startswith("pledger ")]
+
+
+@pytest.mark.parametrize("line", documented())
+def test_every_line_of_the_page_on_lost_keys_can_be_typed(line: str) -> None:
+    """Command, arguments and options are those that there are."""
+    words, found = line.split()[1:], pledger
+    while isinstance(found, click.Group):
+        name = words.pop(0)
+        assert name in found.commands, line
+        found = found.commands[name]  # type: ignore[assignment]
+    words = ["ab" * 32 if word.endswith("KEY") or word == "LEDGER-ID" else word for word in words]
+    found.make_context(found.name, [word.replace("district", ".") for word in words])
