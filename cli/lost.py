@@ -130,9 +130,9 @@ def _look(workspace: Workspace, lost: bytes, since: datetime.date | None, *, is_
 
 def _written(workspace: Workspace, lost: bytes, since: datetime.date) -> _Written | None:
     """Ask the node's public log; without a network the registrar finds the place."""
-    target = workspace.target()
     written = _Written(lost, day_number(since))
     try:
+        target = workspace.target()
         with HttpClient(target.url) as client, output.progress() as progress:
             source = HttpSource(client)
             rosters = read_checked_rosters(source, target.ledger_id)

@@ -231,6 +231,15 @@ def test_a_lost_key_is_answered_for_from_end_to_end(
     assert new.ask("import", path, "--kind", "results")["recorded"] == 2
 
 
+def test_a_key_lost_before_there_was_a_node_is_answered_for_too(clerk: Clerk) -> None:
+    """Without a connection the steps are told all the same; the place in the log is left to the registrar."""
+    path = clerk.home / "staff.toml"
+    path.write_text("".join(one for one in path.read_text().splitlines(True) if not one.startswith("url")))
+    value = clerk.ask("staff", "lost", "--since", "2024-01-01")
+    assert (value["suspect_from"], value["unsent"]) == (None, 1)
+    assert "ERA:INDEX" in value["steps"][0]["type"]
+
+
 def test_a_stolen_computer_is_answered_for_on_a_colleagues(clerk: Clerk, clerks: dict[str, Clerk]) -> None:
     """Without node and passphrase the steps are told, and the colleague's workspace stays where it is."""
     substitute = clerks["substitute"]
