@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_AGAIN = "then pledger outbox send --again"
-_COLLEAGUE = "a colleague signs it again: pledger outbox hand-over ENTRY --to KEY -o FILE"
+from cli.language import say
 
 ADVICE: Mapping[str, str] = {
-    "author.unknown": f"have the registrar grant your key, {_AGAIN}; or {_COLLEAGUE}",
-    "author.early": f"when your grant holds, type pledger outbox send --again; or {_COLLEAGUE}",
-    "author.late": f"your grant has ended: have the registrar grant it again, {_AGAIN}; or {_COLLEAGUE}",
-    "author.revoked": f"your key was revoked for good: {_COLLEAGUE}; then pledger staff lost",
-    "record.scope": _COLLEAGUE + ", whose role and unit fit",
-    "record.declined": "the family declined, and this is not required by law: take the row out (--skip-bad "
-    "leaves it out); if the family has changed its mind, pledger class profile LOCAL_ID school_only",
+    "author.unknown": "refused_by.unknown",
+    "author.early": "refused_by.early",
+    "author.late": "refused_by.late",
+    "author.revoked": "refused_by.revoked",
+    "record.scope": "refused_by.scope",
+    "record.declined": "refused_by.declined",
 }
-"""Rule to what to do; other rules say it themselves."""
+"""Rule to the message that says what to do; other rules say it themselves."""
 
 
 def advice_on(reason: str) -> str:
     """Return what to do about a reason such as ``author.late: granted until …``; "" if nothing is known."""
-    return ADVICE.get(reason.partition(":")[0], "")
+    key = ADVICE.get(reason.partition(":")[0])
+    return say(key) if key else ""

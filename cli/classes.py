@@ -20,6 +20,7 @@ from cli.failures import CellProblem, ListRefused, Usage
 from cli.found import find_command, pupil_table, pupil_values, reader_line, reader_values
 from cli.handing import export_command, take_command
 from cli.headers import SUBJECT_COLUMN, UNIT_FIELD, columns_named
+from cli.language import say
 from cli.moves import move_command
 from cli.outbox import Stored
 from cli.parameters import HEX32, ISO_DATE
@@ -40,7 +41,6 @@ NOTICE_BYTES_MAX = 16 * 1024 * 1024
 NAME_COLUMN, CLASS_COLUMN, PROFILE_COLUMN, LEVEL_COLUMN = "name", "class", "profile", "class_level"
 DEFAULT_PROFILE = "school_only"
 """What holds until a family chooses: nobody outside the child's unit reads."""
-NOBODY = "nobody is enrolled yet: pledger class enrol --help"
 RETURNS = ("re_entry", "transfer")
 """Types of enrolment of a pupil who may have been here before."""
 
@@ -53,7 +53,7 @@ RETURNS = ("re_entry", "transfer")
 @click.option("--notice-hash", type=HEX32, help="SHA-256 of the notice that the families were shown.")
 @click.option("--notice-file", type=click.Path(path_type=Path, dir_okay=False), help="The notice itself.")
 @click.option("--shown-on", type=ISO_DATE, required=True, help="The day on which families were shown it.")
-@click.option("--lang", default="ru", show_default=True, help="Language of the notice.")
+@click.option("--notice-lang", default="ru", show_default=True, help="Language of the notice.")
 @click.option(
     "--recipient",
     "recipients",
@@ -77,7 +77,7 @@ def enrol_command(
     notice_hash: bytes | None,
     notice_file: Path | None,
     shown_on: datetime.date,
-    lang: str,
+    notice_lang: str,
     recipients: tuple[bytes, ...],
     holders: tuple[bytes, ...],
     again: bool,
@@ -91,7 +91,7 @@ def enrol_command(
     profile. Names go into the encrypted class register and nowhere else. A pupil who is in the register
     already is left alone, unless the list says re_entry or transfer of one who had left.
     """
-    notice = {"text_hash": _notice_hash(notice_hash, notice_file).hex(), "lang": lang}
+    notice = {"text_hash": _notice_hash(notice_hash, notice_file).hex(), "lang": notice_lang}
     notice |= {"shown_on": shown_on.isoformat(), "channel": "paper"}
     with open_desk(home, passphrase_file) as desk:
         check_holders(holders, desk.signer.public_key)
@@ -105,10 +105,10 @@ def enrol_command(
         remark_others(delivery, entries)
     answer = tell(entries, delivery, drafts)
     left = len(table.rows) - len(rows)
-    lines = [f"{len(rows)} pupils enrolled in the class register"]
+    lines = [say("class.enrolled", count=len(rows))]
     declined = [one.local_id for one in drafts if one.fields.get("profile") == DECLINED]
-    lines += [f"declined by the family, so only what a law requires: {', '.join(declined)}"] * bool(declined)
-    lines += [f"{left} stood in it already and were left alone"] if left else []
+    lines += [say("class.declined", names=", ".join(declined))] if declined else []
+    lines += [say("class.left_alone", count=left)] if left else []
     show_told(
         replace(answer, parts=(*lines, *answer.parts)),
         enrolled=len(rows),
@@ -127,7 +127,7 @@ def list_command(home: Path, passphrase_file: Path | None) -> None:
     pupils = list(register.pupils.values())
     output.show(
         {"version": register.version, **reader_values(register), "pupils": pupil_values(pupils)},
-        *((pupil_table(pupils), reader_line(register)) if pupils else (NOBODY,)),
+        *((pupil_table(pupils), reader_line(register)) if pupils else (say("class.nobody"),)),
     )
 
 
@@ -139,9 +139,7 @@ def _is_new(row: Row, desk: Desk) -> bool:
 
 def _notice_hash(notice_hash: bytes | None, notice_file: Path | None) -> bytes:
     if (notice_hash is None) == (notice_file is None):
-        raise Usage(
-            "give either --notice-file FILE or --notice-hash HEX: the families must have been told first"
-        )
+        raise Usage(say("class.notice"))
     if notice_file is not None:
         return hashlib.sha256(read_file(notice_file, bytes_max=NOTICE_BYTES_MAX)).digest()
     assert notice_hash is not None
@@ -202,8 +200,7 @@ def _pupils(rows: Sequence[Row], table: ListTable, desk: Desk) -> tuple[list[Pup
             if key in row.faults
         )
         if local_id in pupils:
-            text = "stands twice in this list: one line for each pupil"
-            problems.append(table.cell_problem(row, SUBJECT_COLUMN, text))
+            problems.append(table.cell_problem(row, SUBJECT_COLUMN, say("class.twice")))
             continue
         try:
             pupils[local_id] = _pupil(row, local_id, name, class_name, desk)

@@ -15,7 +15,9 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from cli import output
+from cli import language, output
+from cli.help_text import SpokenHelp
+from cli.language import say
 from ledger.errors import LedgerError
 
 EXIT_CODES = (
@@ -36,13 +38,27 @@ json_option = click.option(
 )
 
 
-class Group(click.Group):
+lang_option = click.option(
+    "--lang",
+    type=click.Choice(language.LANGUAGES),
+    expose_value=False,
+    callback=lambda _, __, value: None if value is None else language.use(value),
+    help=f"Language of the messages (also {language.VARIABLE}; otherwise the locale's).",
+)
+
+
+class Command(SpokenHelp, click.Command):
+    """A command whose help is in the language of the run."""
+
+
+class Group(SpokenHelp, click.Group):
     """A group whose `main` turns every error into a message and an exit code."""
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **extra: Any) -> NoReturn:
         """Run and exit the process; ``standalone_mode`` is always ours."""
         output.prepare()
         typed = list(sys.argv[1:] if args is None else args)
+        language.choose(typed, os.environ)
         extra["standalone_mode"] = False
         sys.exit(self._run(typed, others, extra))
 
@@ -51,7 +67,7 @@ class Group(click.Group):
         try:
             code = super().main(typed, *others, **extra)
         except (KeyboardInterrupt, click.Abort):
-            output.remark("interrupted; what was signed is kept (pledger outbox list)")
+            output.remark(say("error.interrupted"))
             return output.INTERRUPTED
         except BrokenPipeError:
             return _leave_broken_pipe()
@@ -64,7 +80,8 @@ def command(name: str, *examples: str) -> Callable[[Callable[..., Any]], click.C
     """Return a decorator that makes a function a command called ``name`` with these examples in its help."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        made: click.Command = click.command(name, epilog=_epilog(examples))(json_option(function))
+        shown = lang_option(json_option(function))
+        made: click.Command = click.command(name, cls=Command, epilog=_epilog(examples))(shown)
         return made
 
     return decorate
@@ -72,7 +89,9 @@ def command(name: str, *examples: str) -> Callable[[Callable[..., Any]], click.C
 
 def group(name: str, help_text: str, *commands: click.Command) -> Group:
     """Return a group of commands called ``name``."""
-    return Group(name, help=help_text, commands=list(commands))
+    made = Group(name, help=help_text, commands=list(commands))
+    lang_option(made)
+    return made
 
 
 def home_option(function: Decorated) -> Decorated:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from cli import output
 from cli.command import Decorated
-from cli.failures import Usage
 
 
 def yes_option(function: Decorated) -> Decorated:
@@ -18,8 +15,5 @@ def yes_option(function: Decorated) -> Decorated:
 
 def confirm(question: str, *, yes: bool) -> None:
     """Return if it is wanted; raise `Usage` where nobody is there to ask, `click.Abort` for a no."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise Usage(f"{question} There is no terminal to ask: type the command again with --yes")
-    output.ask_yes(question)
+    if not yes and not output.ask_yes(question):
+        raise click.Abort

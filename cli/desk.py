@@ -15,6 +15,7 @@ from cli import output
 from cli.command import now
 from cli.drafts import Draft, Writer
 from cli.import_records import make_records
+from cli.language import say
 from cli.outbox import Outbox, Stored
 from cli.parameters import day_number
 from cli.passphrase import take_passphrase
@@ -103,7 +104,9 @@ def open_desk(home: Path, passphrase_file: Path | None) -> Iterator[Desk]:
 
 def unlock_workspace(workspace: Workspace, passphrase_file: Path | None) -> SigningKey:
     """Return the staff key, its passphrase taken from where it was given."""
-    return workspace.unlock(take_passphrase(passphrase_file, f"the staff key in {workspace.home}"))
+    return workspace.unlock(
+        take_passphrase(passphrase_file, say("passphrase.staff_key", home=workspace.home))
+    )
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cli.advice import ADVICE
+from cli.advice import advice_on
 from cli.cells import shown_value
 from cli.failures import CellProblem
 from cli.headers import SUBJECT_COLUMN, UNIT_FIELD
@@ -89,7 +89,7 @@ def draft_row(
     if applied.basis == "consent":
         problems.append(("", f"{kind.name} needs a consent in force, which a list cannot name"))
     if applied.basis != "law" and local_id in writer.declined:
-        problems.append((SUBJECT_COLUMN, f"record.declined: {ADVICE['record.declined']}"))
+        problems.append((SUBJECT_COLUMN, f"record.declined: {advice_on('record.declined')}"))
     if problems or subject is None:
         shown = {SUBJECT_COLUMN: local_id, **_texts(row, template)}
         return [_problem(row, origin, shown, *one) for one in problems]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cli.language import say
 from ledger.errors import LedgerError, Malformed
 
 
@@ -38,7 +39,7 @@ class ListMalformed(Malformed):
 
     def __init__(self, problems: Sequence[CellProblem]) -> None:
         """``problems`` is not empty."""
-        super().__init__(f"{problems[0].file} cannot be read as a list")
+        super().__init__(say("failure.list_malformed", file=problems[0].file))
         self.problems = tuple(problems)
 
 
@@ -52,7 +53,7 @@ class ProfileMalformed(Malformed):
 
     def __init__(self, problems: Sequence[CellProblem]) -> None:
         """``problems`` is not empty."""
-        super().__init__(f"{problems[0].file} cannot be used as a profile")
+        super().__init__(say("failure.profile_malformed", file=problems[0].file))
         self.problems = tuple(problems)
 
 
@@ -61,8 +62,9 @@ class ListRefused(LedgerError):
 
     def __init__(self, problems: Sequence[CellProblem]) -> None:
         """``problems`` is not empty."""
-        count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
-        super().__init__(f"{count} in {problems[0].file}; nothing of it was recorded")
+        file, count = problems[0].file, len(problems)
+        one = say("failure.list_refused_one", file=file)
+        super().__init__(one if count == 1 else say("failure.list_refused", file=file, count=count))
         self.problems = tuple(problems)
 
 
@@ -71,7 +73,7 @@ class RowsLeftOut(LedgerError):
 
     def __init__(self, problems: Sequence[CellProblem], left_out: int, path: str) -> None:
         """``left_out`` counts the rows, ``path`` is the file that has them."""
-        super().__init__(f"{left_out} rows were left out of the list: {path} has them, each with the reason")
+        super().__init__(say("failure.rows_left_out", count=left_out, path=path))
         self.problems = tuple(problems)
 
 

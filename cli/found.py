@@ -15,6 +15,7 @@ from cli import output
 from cli.cells import clean
 from cli.command import command, home_option
 from cli.desk import open_desk
+from cli.language import headings
 from cli.output import Table
 from cli.passphrase import passphrase_option
 from cli.pupil import DECLINED, Pupil
@@ -53,7 +54,7 @@ def pupil_values(pupils: Sequence[Pupil]) -> list[dict[str, Any]]:
 def pupil_table(pupils: Sequence[Pupil]) -> Table:
     """Return pupils as a terminal shows them."""
     rows = [[one.local_id, one.name, one.class_name, _state(one)] for one in pupils]
-    return Table(columns=["local_id", "name", "class", ""], rows=rows)
+    return Table(columns=headings(["local_id", "name", "class", ""]), rows=rows)
 
 
 def reader_values(register: Register) -> dict[str, Any]:

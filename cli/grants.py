@@ -11,7 +11,9 @@ import click
 
 from cli import output
 from cli.command import Decorated, command, now
+from cli.completion import complete_grant, complete_roles
 from cli.failures import Usage
+from cli.language import say
 from cli.parameters import HEX32, ISO_DATE, LOG_PLACE, day_number
 from cli.passphrase import passphrase_option, take_passphrase
 from cli.registrar import AgencyDirectory, open_agency, scope_for, sign_governance, submit_governance
@@ -39,9 +41,19 @@ def agency_options(function: Decorated) -> Decorated:
     "--agency-dir district",
 )
 @click.argument("key", type=HEX32)
-@click.option("--role", required=True, help="A role of the statutory list, such as clerk.")
+@click.option(
+    "--role",
+    required=True,
+    shell_complete=complete_roles,
+    help="A role of the statutory list, such as clerk.",
+)
 @click.option("--unit", required=True, help="Code of the school, or * for the whole agency.")
-@click.option("--kinds", required=True, help="Kinds with commas between, or all that the role may write.")
+@click.option(
+    "--kinds",
+    required=True,
+    shell_complete=complete_grant,
+    help="Kinds with commas between, or all that the role may write.",
+)
 @click.option("--from", "valid_from", type=ISO_DATE, required=True, help="First day.")
 @click.option("--until", "valid_until", type=ISO_DATE, required=True, help="Last day.")
 @agency_options
@@ -62,7 +74,7 @@ def grant_command(
     The log shows key and days; role, unit and kinds stand in it as a salted commitment only.
     """
     if valid_from > valid_until:
-        raise Usage(f"--from {valid_from} is after --until {valid_until}")
+        raise Usage(say("grant.days", first_day=valid_from, last_day=valid_until))
     agency = open_agency(agency_dir, url)
     scope = scope_for(agency.roster.statute, role, unit, kinds)
     opening = make_scope(scope, os.urandom(16))
@@ -74,7 +86,14 @@ def grant_command(
     )
     value = {"key": key.hex(), "role": role, "unit": unit, "kinds": list(scope.kinds)}
     value |= {"from": valid_from.isoformat(), "until": valid_until.isoformat()}
-    line = f"granted: {role} of {unit}, {len(scope.kinds)} kinds, {valid_from} to {valid_until}"
+    line = say(
+        "grant.granted",
+        role=role,
+        unit=unit,
+        count=len(scope.kinds),
+        first_day=valid_from,
+        last_day=valid_until,
+    )
     _publish(agency, grant, (opening,), passphrase_file, value, line)
 
 
@@ -90,7 +109,7 @@ def revoke_command(
     agency = open_agency(agency_dir, url)
     suspect = None if suspect_from is None else f"{suspect_from.era}:{suspect_from.index}"
     value = {"key": key.hex(), "suspect_from": suspect}
-    line = "revoked" if suspect is None else f"revoked; its entries from {suspect} on are marked suspect"
+    line = say("grant.revoked") if suspect is None else say("grant.revoked_suspect", suspect=suspect)
     _publish(agency, Revoke(key=key, suspect_from=suspect_from), (), passphrase_file, value, line)
 
 
@@ -103,7 +122,8 @@ def _publish(
     line: str,
 ) -> None:
     """Sign one public record as registrar, submit it, and show what became of it."""
-    registrar = agency.unlock(take_passphrase(passphrase_file, f"the registrar key in {agency.path}"))
+    what = say("passphrase.registrar_key", path=agency.path)
+    registrar = agency.unlock(take_passphrase(passphrase_file, what))
     time = now()
     author = Author(
         signer=registrar,
@@ -118,7 +138,8 @@ def _publish(
     remark_others(delivery, [stored])
     index = _index_of(delivery, stored.entry_id)
     output.show(
-        {**value, "entry_id": stored.entry_id.hex(), "index": index}, f"{line}; entry at index {index}"
+        {**value, "entry_id": stored.entry_id.hex(), "index": index},
+        say("grant.index", line=line, index=index),
     )
 
 

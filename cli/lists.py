@@ -11,12 +11,15 @@ import click
 
 from cli import output
 from cli.command import command, home_option
+from cli.completion import complete_lists
 from cli.desk import Desk, open_desk
 from cli.encoding import ENCODINGS
-from cli.failures import PROBLEMATIC, CellProblem, ListRefused, RowsLeftOut, Usage
+from cli.failures import PROBLEMATIC, CellProblem, ListRefused, RowsLeftOut, Undone, Usage
+from cli.foreseen import Foreseen, foresee
 from cli.hand_back import refused_path, write_errors, write_refused
 from cli.headers import REASON_COLUMN, Columns, fold
 from cli.import_records import LISTS, Drafts, draft_table, kind_named
+from cli.language import say
 from cli.passphrase import passphrase_option
 from cli.profile import Profile, plain_columns, plain_template
 from cli.profile_form import PROFILE_BYTES_MAX, constant_faults, parse_profile
@@ -30,6 +33,7 @@ from ledger.entry import RECORDS_MAX
 from ledger.errors import LedgerError
 from ledger.statute import Statute, default_statute_json, parse_statute
 from node.durable_file import create_file, read_file
+from node.protocol import ProblemAnswer, Unreachable
 
 PROFILE_SUFFIX = ".toml"
 REPEATS_SHOWN = 10
@@ -63,6 +67,7 @@ class Asked:
     "--kind",
     "kind_name",
     metavar="KIND",
+    shell_complete=complete_lists,
     help=f"A kind, or {', '.join(LISTS)}; not needed where a profile names it.",
 )
 @click.option("--profile", type=click.Path(path_type=Path, dir_okay=False), help="Which columns mean what.")
@@ -127,7 +132,7 @@ def _import(asked: Asked, desk: Desk) -> None:
     _hand_back(asked.errors, drafts.problems)
     refused = refused_path(asked.file) if drafts.problems else None
     if asked.dry_run:
-        _show_plan(asked, drafts)
+        _show_plan(asked, drafts, None if asked.offline else _foresee(desk, drafts))
     left_out = write_refused(refused, table, drafts.problems) if refused else 0
     entries, delivery = record_drafts(desk, drafts.records, offline=asked.offline)
     answer = tell(entries, delivery, drafts.records)
@@ -199,17 +204,31 @@ def _statute_for(home: Path) -> Statute:
         return parse_statute(default_statute_json())
 
 
-def _show_plan(asked: Asked, drafts: Drafts) -> None:
-    """Show what would be signed, and end the command."""
+def _foresee(desk: Desk, drafts: Drafts) -> Foreseen | None:
+    """What the node would say; None where it cannot be asked, which is remarked on."""
+    if not drafts.records:
+        return None
+    try:
+        return foresee(desk, drafts.records)
+    except (Unreachable, ProblemAnswer, Undone) as error:
+        output.remark(say("foreseen.not_asked", reason=str(error)))
+        return None
+
+
+def _show_plan(asked: Asked, drafts: Drafts, foreseen: Foreseen | None) -> None:
+    """Show what would be signed and what the node would say to it, and end the command."""
     left_out = {one.row for one in drafts.problems}
     wrong = f"{len(left_out)} rows would be left out" if left_out else "nothing is wrong with the list"
     entries = -(-len(drafts.records) // RECORDS_MAX)
     code = output.INCOMPLETE if left_out else output.DONE
+    if foreseen is not None and not foreseen.is_clean:
+        code = output.REFUSED
+    asked_node = {"node": foreseen.value() if foreseen else None}
     output.show(
-        {"dry_run": True, "entries": entries, "exit_code": code, **_value(asked, drafts)},
-        f"{asked.file.name}: {_counted(drafts)} would be signed, in {entries} entries; {wrong}. The node has "
-        "not been asked what is recorded already.",
+        {"dry_run": True, "entries": entries, "exit_code": code, **asked_node, **_value(asked, drafts)},
+        f"{asked.file.name}: {_counted(drafts)} would be signed, in {entries} entries; {wrong}.",
         *_remarks_on(drafts),
+        *(foreseen.parts() if foreseen else [say("foreseen.unknown")]),
     )
     output.show_problems(drafts.problems)
     output.finish(code)

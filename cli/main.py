@@ -9,16 +9,47 @@ from pathlib import Path
 
 import click
 
-from cli import agency, audit, classes, demo, lists, operate, outgoing, output, records, showing, staff
-from cli.command import EXIT_CODES, Group, home_option, json_option
+from cli import (
+    agency,
+    audit,
+    classes,
+    completion,
+    corrections,
+    demo,
+    explain,
+    lists,
+    operate,
+    outgoing,
+    output,
+    records,
+    showing,
+    staff,
+)
+from cli.command import EXIT_CODES, Group, home_option, json_option, lang_option
+from cli.language import say
 
-MODULES = (agency, operate, staff, classes, records, lists, outgoing, showing, audit, demo)
+MODULES = (
+    agency,
+    operate,
+    staff,
+    classes,
+    records,
+    lists,
+    corrections,
+    outgoing,
+    showing,
+    explain,
+    completion,
+    audit,
+    demo,
+)
 
 
 @click.group("pledger", cls=Group, invoke_without_command=True, epilog=EXIT_CODES)
 @click.version_option(package_name="portfolio-ledger", prog_name="pledger")
 @home_option
 @json_option
+@lang_option
 @click.pass_context
 def pledger(context: click.Context, home: Path) -> None:
     """A ledger of pupils' achievements: signed, append-only, checked by anybody without a network."""
@@ -34,10 +65,10 @@ def main() -> None:
 
 def _lines(steps: list[tuple[str, str]]) -> list[str]:
     return [
-        "What to do next:",
+        say("next.title"),
         *(f"  {what}\n      {typed}" for what, typed in steps),
         "",
-        "All: pledger --help",
+        say("next.all"),
     ]
 
 
@@ -45,23 +76,24 @@ def _next_steps(home: Path) -> list[tuple[str, str]]:
     """What fits the state of the staff workspace, without opening it."""
     if not (home / "staff.key").exists():
         return [
-            ("See it all at work", "pledger demo"),
-            ("Staff: make your key", "pledger staff key --node URL --ledger ID --unit ORG"),
-            ("Operator: found an agency", "pledger agency new --help"),
-            ("Auditor: check a dossier", "pledger verify dossier.zip --ledger ID"),
+            (say("next.demo"), "pledger demo"),
+            (say("next.key"), "pledger staff key --node URL --ledger ID --unit ORG"),
+            (say("next.agency"), "pledger agency new --help"),
+            (say("next.verify"), "pledger verify dossier.zip --ledger ID"),
         ]
     if not (home / "roster" / "1.json").exists():
-        return [("Connect to your agency's node", "pledger staff connect --node URL")]
+        return [(say("next.connect"), "pledger staff connect --node URL")]
     if not (home / "register.sealed").exists():
         return [
-            ("Enrol a class", "pledger class enrol roster.csv --notice-file notice.pdf --shown-on DATE"),
-            ("See who was granted what", "pledger staff list"),
+            (say("next.enrol"), "pledger class enrol roster.csv --notice-file notice.pdf --shown-on DATE"),
+            (say("next.granted"), "pledger staff list"),
         ]
     return [
-        ("Record a list", "pledger import results.csv --kind results --dry-run"),
-        ("Record one fact", "pledger append --help"),
-        ("See what was signed, and what waits", "pledger outbox list"),
-        ("Hand out a proof of one record", "pledger prove RECORD -o FILE"),
+        (say("next.import"), "pledger import results.csv --kind results --dry-run"),
+        (say("next.append"), "pledger append --help"),
+        (say("next.outbox"), "pledger outbox list"),
+        (say("next.prove"), "pledger prove RECORD -o FILE"),
+        (say("next.explain"), "pledger explain"),
     ]
 
 

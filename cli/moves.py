@@ -20,6 +20,7 @@ from cli.drafts import Draft, Origin, draft_row
 from cli.enrolments import record_changes, typed_draft
 from cli.failures import CellProblem, ListRefused, Usage
 from cli.headers import SUBJECT_COLUMN, columns_named
+from cli.language import say
 from cli.parameters import ISO_DATE
 from cli.passphrase import passphrase_option
 from cli.profile import plain_template
@@ -127,7 +128,7 @@ def _move_row(
     local_id = row.cells.get(SUBJECT_COLUMN, "")
     pupil = desk.register.pupils.get(local_id)
     if is_second:
-        return [table.cell_problem(row, SUBJECT_COLUMN, "stands twice in this list: one line for each pupil")]
+        return [table.cell_problem(row, SUBJECT_COLUMN, say("class.twice"))]
     if pupil is not None and pupil.left:
         text = f"left {pupil.left}: to enrol the pupil again, pledger class enrol with entry_type re_entry"
         return [table.cell_problem(row, SUBJECT_COLUMN, text)]

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from cli.failures import Usage
+from cli.language import say
 from cli.pupil import Pupil, parse_pupil, pupil_line
 from ledger import codec, keys
 from ledger.entry import Entry, PrivateBodies, check_parts, parse_header
@@ -89,7 +90,7 @@ class Outbox:
         """Keep a new entry, durable on return; raise `Conflict` if it is here already."""
         self._make(self._folder)
         if (self._archive / self._name(stored.entry_id)).exists():
-            raise Conflict(f"entry {stored.entry_id.hex()} was accepted already")
+            raise Conflict(say("outbox.accepted_already", entry=stored.entry_id.hex()))
         create_file(self._path(stored.entry_id), self._locked(stored))
 
     def update(self, stored: Stored) -> Stored:
@@ -126,15 +127,15 @@ class Outbox:
     def find(self, prefix: str) -> tuple[Stored, Record | None]:
         """Return the entry whose id, or one of whose records, starts with these hex digits."""
         if len(prefix) < PREFIX_MIN or set(prefix) - set("0123456789abcdef"):
-            raise Usage(f"{prefix!r} must be the first {PREFIX_MIN} or more hex digits of a record or entry")
+            raise Usage(say("outbox.prefix", prefix=repr(prefix), count=PREFIX_MIN))
         found: list[tuple[Stored, Record | None]] = []
         for stored in self.entries():
             if stored.entry_id.hex().startswith(prefix):
                 found.append((stored, None))
             found += [(stored, one) for one in stored.records if one.hash.hex().startswith(prefix)]
         if len(found) != 1:
-            what = "more than one record or entry" if found else "no record or entry"
-            raise Usage(f"{what} in the outbox starts with {prefix}: see pledger outbox list")
+            several = say("outbox.several_found", prefix=prefix)
+            raise Usage(several if found else say("outbox.none_found", prefix=prefix))
         return found[0]
 
     def _open(self) -> list[Stored]:
@@ -154,11 +155,11 @@ class Outbox:
         try:
             stored = _parse(codec.decode(keys.unlock(self._key, data), bytes_max=FILE_BYTES_MAX))
         except Unproven:
-            raise Unproven(f"{path}: damaged, changed, or made by another staff key") from None
+            raise Unproven(say("outbox.damaged", path=path)) from None
         except Malformed as error:
-            raise StoreError(f"{path}: made by another version of pledger? {error}") from None
+            raise StoreError(say("outbox.version", path=path, problem=error)) from None
         if path.name != self._name(stored.entry_id):
-            raise Unproven(f"{path}: holds another entry than its name says")
+            raise Unproven(say("outbox.other_entry", path=path))
         return stored
 
     @staticmethod
@@ -224,7 +225,7 @@ def _parse(value: object) -> Stored:
         ]:
             pass
         case _:
-            raise Malformed("not an entry of an outbox")
+            raise Malformed(say("outbox.malformed"))
     check_parts(signature)
     entry = Entry(header=parse_header(header), signature=signature, bodies=tuple(bodies))
     submission = Submission(entry=entry, private=_parse_private(private), scopes=tuple(scopes))
@@ -247,4 +248,4 @@ def _parse_private(value: list[object] | None) -> PrivateBodies | None:
             return PrivateBodies(
                 padding_seed=seed, records=tuple(parse_record(owner, shown) for owner, shown in records)
             )
-    raise Malformed("not the bodies of an entry")
+    raise Malformed(say("outbox.bodies"))

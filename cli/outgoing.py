@@ -10,6 +10,8 @@ from cli import output
 from cli.advice import advice_on
 from cli.command import command, group, home_option, now
 from cli.desk import open_desk
+from cli.heard import translated
+from cli.language import headings, say, say_word
 from cli.outbox import Stored
 from cli.output import Table
 from cli.passphrase import passphrase_option
@@ -30,21 +32,21 @@ def list_command(home: Path, passphrase_file: Path | None) -> None:
             one.entry_id.hex()[:16],
             _signed(one),
             _waits(one),
-            one.state,
+            say_word("state", one.state),
             len(one.records),
             _kinds(one),
-            one.reason,
+            translated(one.reason),
         ]
         for one in entries
     ]
     waiting = sum(one.state == "waiting" for one in entries)
-    todo = [f"{waiting} waiting: pledger outbox send"] if waiting else []
+    todo = [say("outbox.waiting", count=waiting)] if waiting else []
     todo += [f"{one.entry_id.hex()[:16]}: {advice}" for one in entries if (advice := advice_on(one.reason))]
     if any(one.state == "refused" for one in entries):
-        todo.append("what is not wanted any more: pledger outbox discard ENTRY")
+        todo.append(say("outbox.unwanted"))
     output.show(
         {"entries": [_value(one) for one in entries]},
-        Table(columns=columns, rows=rows) if rows else "the outbox is empty",
+        Table(columns=headings(columns), rows=rows) if rows else say("outbox.empty"),
         *todo,
     )
 
@@ -59,11 +61,11 @@ def _waits(stored: Stored) -> str:
     if stored.state == "accepted":
         return ""
     hours = max(0, int(now().timestamp() * 1000) - stored.created_ms) // 3_600_000
-    return f"{hours // 24} days" if hours >= 48 else f"{hours} hours"
+    return say("outbox.days", count=hours // 24) if hours >= 48 else say("outbox.hours", count=hours)
 
 
 def _kinds(stored: Stored) -> str:
-    return ", ".join(dict.fromkeys(record.kind for record in stored.records)) or "governance"
+    return ", ".join(dict.fromkeys(record.kind for record in stored.records)) or say("outbox.governance")
 
 
 def _value(stored: Stored) -> dict[str, Any]:

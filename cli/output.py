@@ -7,7 +7,9 @@
 4. Nothing that came from outside drives the terminal: control characters and marks that turn the direction of
    writing are replaced, markup is never interpreted. A list or a node's answer could otherwise rewrite what
    was printed before it.
-5. Progress is shown for what takes over a second, and never where standard error is no terminal.
+5. Colour only on a terminal, and never with NO_COLOR set.
+6. A question is asked only where a flag could have answered it (`ask_passphrase`: ``--passphrase-file``).
+7. Progress is shown for what takes over a second, and never where standard error is no terminal.
 
 The table `_FAILURES` gives every class of error its exit code: 0 done or verified, 1 failed, 2 usage,
 3 incomplete, 4 refused by a rule, 5 cannot reach (a node or the disk), 130 interrupted.
@@ -18,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +43,11 @@ from cli.failures import (
     Undone,
     Usage,
 )
+from cli.heard import translated
+from cli.language import headings, say
 from ledger.errors import Conflict, LedgerError, Malformed, Refused, StoreError, Undecided, Unproven
 from ledger.log_verifier import Progress as Steps
+from ledger.rules import RULES
 from node.protocol import Obstacle, ProblemAnswer, Unreachable
 
 DONE, FAILED, USAGE, INCOMPLETE, REFUSED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
@@ -56,6 +62,9 @@ STATUS_RETRY = frozenset({404, 408, 425, 429})
 """Answers below 500 that say nothing about what was asked: no such route (no node, or a proxy's page), slow,
 busy. Everything else from 400 to 499 is a refusal."""
 
+_NODE_CODE = re.compile("node[.][a-z_]{1,20}")
+"""A node's own code; whatever else an answer says must not become a command to type."""
+
 _JSON_WANTED = "pledger.json"
 
 _UNPRINTABLE = re.compile(
@@ -64,31 +73,21 @@ _UNPRINTABLE = re.compile(
 """Control characters but tab and line end, marks of direction, separators, lone surrogates."""
 
 _FAILURES: tuple[tuple[type[BaseException], int, str], ...] = (
-    (
-        Unreachable,
-        UNREACHABLE,
-        "check that the node runs and its address is right, then type the command again; nothing signed is "
-        "lost (pledger outbox list)",
-    ),
+    (Unreachable, UNREACHABLE, "advice.unreachable"),
     (StoreError, UNREACHABLE, ""),
-    (ListMalformed, USAGE, "mend the file as the lines above say, then type the command again"),
-    (ListRefused, REFUSED, "mend what the lines above name, then type the command again"),
-    (ProfileMalformed, USAGE, "mend the profile as the lines above say, then type the command again"),
-    (RowsLeftOut, INCOMPLETE, "mend that file and import it; its column refused_because is passed over"),
+    (ListMalformed, USAGE, "advice.list_malformed"),
+    (ListRefused, REFUSED, "advice.list_refused"),
+    (ProfileMalformed, USAGE, "advice.profile_malformed"),
+    (RowsLeftOut, INCOMPLETE, "advice.rows_left_out"),
     (Undone, USAGE, ""),
     (Usage, USAGE, ""),
-    (Refused, REFUSED, "nothing was written; mend what the rule names, then type the command again"),
+    (Refused, REFUSED, "advice.refused"),
     (Conflict, REFUSED, ""),
-    (
-        Unproven,
-        FAILED,
-        "do not rely on these bytes: they are damaged, false, or another's; get them again from where they "
-        "came, and tell the agency if that does not help",
-    ),
-    (Undecided, INCOMPLETE, "get what is missing and ask again"),
+    (Unproven, FAILED, "advice.unproven"),
+    (Undecided, INCOMPLETE, "advice.undecided"),
     (Malformed, USAGE, ""),
     (LedgerError, FAILED, ""),
-    (OSError, UNREACHABLE, "check the path, the disk and the permissions"),
+    (OSError, UNREACHABLE, "advice.system"),
 )
 """Class of error (the first that fits), exit code, and what to do where the message does not say it."""
 
@@ -142,13 +141,22 @@ def finish(code: int) -> None:
 
 def ask_passphrase(text: str, *, is_new: bool) -> str:
     """Return the passphrase typed on the terminal (twice, if it is a new one)."""
-    answer: str = click.prompt(text, hide_input=True, confirmation_prompt=is_new, err=True)
+    again = say("passphrase.again") if is_new else False
+    answer: str = click.prompt(text, hide_input=True, confirmation_prompt=again, err=True)
     return answer
 
 
-def ask_yes(question: str) -> None:
-    """Ask on the terminal; raise `click.Abort` unless the answer is yes."""
-    click.confirm(question, abort=True, err=True)
+def ask_yes(question: str, *parts: str | Table) -> bool:
+    """Show what it is about on standard error and return the answer; without a terminal raise `Usage`."""
+    console = _console(sys.stderr)
+    for part in parts:
+        _print_part(console, part)
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise Usage("nobody is there to answer: type the command again with --yes") from None
 
 
 @contextlib.contextmanager
@@ -172,18 +180,18 @@ def progress() -> Iterator[Steps]:
 def fail(error: BaseException, *, as_json: bool) -> int:
     """Print an error and return its exit code."""
     code, advice = judge_error(error)
-    text = _text_of(error)
-    problems = _problems_of(error)
+    text, problems, codes = _text_of(error), _problems_of(error), _codes_of(error)
     if as_json:
-        _print_json(
-            {"error": type(error).__name__, "text": text, "do": advice, "exit_code": code}
-            | ({"problems": problems} if problems else {})
-        )
+        value = {"error": type(error).__name__, "text": text, "do": advice, "exit_code": code}
+        found = {"problems": problems, "explain": codes}
+        _print_json(value | {name: one for name, one in found.items() if one})
     console = _console(sys.stderr)
     _print_problems(console, problems)
-    console.print(Text(f"error: {plain(text)}", style="bold red"), soft_wrap=True)
+    console.print(Text(plain(say("error.mark", text=text)), style="bold red"), soft_wrap=True)
     if advice:
-        console.print(Text(f"   do: {plain(advice)}"), soft_wrap=True)
+        _print_part(console, say("error.do", advice=advice))
+    if codes:
+        _print_part(console, say("error.explained", command=f"pledger explain {' '.join(codes)}"))
     return code
 
 
@@ -196,13 +204,13 @@ def judge_error(error: BaseException) -> tuple[int, str]:
     """Return the exit code of an error, and what to do about it ("" where the message says it)."""
     if isinstance(error, ProblemAnswer):
         if is_refusal(error.problem.status):
-            return REFUSED, "nothing was written; mend what is named, then type the command again"
-        return UNREACHABLE, "the node answered, but cannot do it now: check its address, and try again later"
+            return REFUSED, say("advice.node_refused")
+        return UNREACHABLE, say("advice.node_later")
     if isinstance(error, click.UsageError):
-        return USAGE, f"read {error.ctx.command_path} --help" if error.ctx else ""
+        return USAGE, say("advice.help", command=error.ctx.command_path) if error.ctx else ""
     for kind, code, advice in _FAILURES:
         if isinstance(error, kind):
-            return code, advice
+            return code, say(advice) if advice else ""
     return FAILED, ""
 
 
@@ -218,7 +226,7 @@ def plain(text: object) -> str:
 
 def cell_problem(problem: CellProblem) -> dict[str, Any]:
     """Return a problem of a list as JSON carries it."""
-    return asdict(problem)
+    return asdict(problem) | {"text": translated(problem.text)}
 
 
 def obstacle(one: Obstacle) -> dict[str, Any]:
@@ -226,7 +234,7 @@ def obstacle(one: Obstacle) -> dict[str, Any]:
     record, standing = one.record, one.standing
     return {
         "code": one.code,
-        "text": one.detail,
+        "text": translated(one.detail),
         "record": record.hex() if record else None,
         "standing": standing.hex() if standing else None,
     }
@@ -234,13 +242,15 @@ def obstacle(one: Obstacle) -> dict[str, Any]:
 
 def _text_of(error: BaseException) -> str:
     if isinstance(error, ProblemAnswer):
-        return f"the node refused: {error.problem.code}: {error.problem.detail}"
+        return say("error.node", code=error.problem.code, detail=translated(error.problem.detail))
+    if isinstance(error, Refused):
+        return "; ".join(f"{one.rule.name}: {translated(one.detail)}" for one in error.violations)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}"
+        return f"{where}{translated(error.strerror or str(error))}"
     if isinstance(error, click.ClickException):
-        return error.format_message()
-    return str(error) or type(error).__name__
+        return translated(error.format_message())
+    return translated(str(error)) or type(error).__name__
 
 
 def _problems_of(error: BaseException) -> list[dict[str, Any]]:
@@ -256,19 +266,38 @@ def _print_problems(console: Console, problems: Sequence[Mapping[str, Any]]) -> 
         _print_part(console, _problem_table(problems[:PROBLEMS_SHOWN]))
     if len(problems) > PROBLEMS_SHOWN:
         more = len(problems) - PROBLEMS_SHOWN
-        console.print(Text(f"… and {more} more: --errors FILE or --json has them all"), soft_wrap=True)
+        _print_part(console, say("error.more_problems", count=more))
+
+
+def _codes_of(error: BaseException) -> list[str]:
+    """The rules and answers of a node that an error names, each once: what ``pledger explain`` explains."""
+    found: list[str] = []
+    if isinstance(error, Refused):
+        found = [one.rule.name for one in error.violations]
+    elif isinstance(error, ProblemAnswer):
+        found = [error.problem.code, *(one.code for one in error.problem.obstacles)]
+    elif isinstance(error, ListRefused):
+        found = [one.text.partition(":")[0] for one in error.problems]
+    return [one for one in dict.fromkeys(found) if one in RULES or _NODE_CODE.fullmatch(one)]
 
 
 def _problem_table(problems: Sequence[Mapping[str, Any]]) -> Table:
     columns = [name for name in problems[0] if any(one[name] not in (None, "") for one in problems)]
     rows = [["" if one[name] is None else one[name] for name in columns] for one in problems]
-    return Table(columns=columns, rows=rows)
+    return Table(columns=headings(columns), rows=rows)
 
 
 def _console(stream: TextIO) -> Console:
     """A console on a stream of this moment (tests and pagers swap them)."""
-    width = None if stream.isatty() else PIPE_WIDTH
-    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+    is_plain = not stream.isatty() or bool(os.environ.get("NO_COLOR"))
+    return Console(
+        file=stream,
+        width=None if stream.isatty() else PIPE_WIDTH,
+        color_system=None if is_plain else "auto",
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
 
 
 def _print_part(console: Console, part: str | Table) -> None:

@@ -7,6 +7,7 @@ import re
 
 import click
 
+from cli.language import say
 from ledger.names import Place, is_era
 
 EPOCH = datetime.date(1970, 1, 1)
@@ -26,7 +27,7 @@ class Hex32(click.ParamType[bytes]):
             return value
         text = str(value).strip().lower()
         if not _HEX32.fullmatch(text):
-            self.fail(f"{value!r} is not 32 bytes in hex (64 digits 0-9 and a-f)", param, ctx)
+            self.fail(say("argument.hex", value=repr(value)), param, ctx)
         return bytes.fromhex(text)
 
 
@@ -46,7 +47,7 @@ class IsoDate(click.ParamType[datetime.date]):
         except ValueError:
             day = None
         if day is None:
-            self.fail(f"{value!r} is no date such as 2026-09-01", param, ctx)
+            self.fail(say("argument.date", value=repr(value)), param, ctx)
         return day
 
 
@@ -61,7 +62,7 @@ class LogPlace(click.ParamType[Place]):
             return value
         era, _, index = str(value).partition(":")
         if not is_era(era) or not re.fullmatch("[0-9]{1,15}", index):
-            self.fail(f"{value!r} is no place in a log such as 1:250 (era:index)", param, ctx)
+            self.fail(say("argument.place", value=repr(value)), param, ctx)
         return Place(int(era), int(index))
 
 

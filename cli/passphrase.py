@@ -15,6 +15,7 @@ import click
 from cli import output
 from cli.command import Decorated
 from cli.failures import Usage
+from cli.language import say
 from node.key_file import PASSPHRASE_FILE_VARIABLE, PASSPHRASE_VARIABLE, read_passphrase
 
 
@@ -35,7 +36,11 @@ def take_passphrase(passphrase_file: Path | None, what: str, *, is_new: bool = F
         return given
     if not sys.stdin.isatty():
         raise Usage(
-            f"no passphrase for {what}, and no terminal to ask for it: give --passphrase-file FILE, or set "
-            f"{PASSPHRASE_FILE_VARIABLE} or {PASSPHRASE_VARIABLE}"
+            say(
+                "passphrase.no_terminal",
+                what=what,
+                file_variable=PASSPHRASE_FILE_VARIABLE,
+                variable=PASSPHRASE_VARIABLE,
+            )
         )
-    return output.ask_passphrase(f"Passphrase for {what}", is_new=is_new)
+    return output.ask_passphrase(say("passphrase.ask", what=what), is_new=is_new)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cli.language import say
 from ledger.chain import ChainState, Judged, extend, open_log
 from ledger.checkpoint import open_checkpoint, parse_checkpoint
 from ledger.errors import Malformed, Undecided, Unproven
@@ -44,7 +45,7 @@ def ask_agency(client: HttpClient) -> str:
     status = client.run(fetch_json("/v1/status"))
     agency = status.get("agency")
     if not isinstance(agency, str):
-        raise Malformed(f"{client.base_url} answers, but is no node of this kind of ledger")
+        raise Malformed(say("public.no_node", url=client.base_url))
     return agency
 
 
@@ -78,7 +79,7 @@ def read_log(
         progress(str(origin), state.size, size)
     checkpoint, _ = open_checkpoint(note, log_key(origin, current_card(state)))
     if (checkpoint.size, checkpoint.root) != (state.size, state.tree.root()):
-        raise Unproven(f"{origin}: the leaves do not give the root that the log's key signed")
+        raise Unproven(say("public.root", origin=origin))
     return state
 
 
@@ -86,7 +87,7 @@ def current_card(state: ChainState) -> Card:
     """Return the agency's card that holds at the end of the log; raise `Unproven` if there is none."""
     placed = state.authority.card
     if placed is None:
-        raise Unproven(f"{state.origin}: no valid opening, so nobody knows the log's key")
+        raise Unproven(say("public.no_opening", origin=state.origin))
     return placed.card
 
 
@@ -112,5 +113,6 @@ def _file(source: Source, origin: Origin, file: str | Tile) -> bytes:
     path = LogPath(origin.agency, origin.era, "", file)
     data = read_file(source, path)
     if data is None:
-        raise Undecided(f"{origin}: {file if isinstance(file, str) else 'a bundle of entries'} is not there")
+        named = file if isinstance(file, str) else say("public.bundle")
+        raise Undecided(say("public.no_file", origin=origin, file=named))
     return data

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from cli.language import say, say_word
 from ledger.errors import Malformed
 from ledger.record import SUBJECT_BYTES
 
@@ -38,13 +39,14 @@ class Pupil:
     """The local id that stands for the child, of one who was enrolled twice."""
 
     def __post_init__(self) -> None:
-        texts = {"local id": self.local_id, "name": self.name, "class": self.class_name}
+        texts = {"local_id": self.local_id, "name": self.name, "class": self.class_name}
         texts |= {name: getattr(self, name) for name in _FACTS if getattr(self, name)}
         for what, text in texts.items():
             if not _TEXT.fullmatch(text):
-                raise Malformed(f"{what} {text[:40]!r} must be one line of 1 to {TEXT_MAX} characters")
+                named = say_word("register", what)
+                raise Malformed(say("register.line", what=named, text=repr(text[:40]), count=TEXT_MAX))
         if len(self.pid) != SUBJECT_BYTES:
-            raise Malformed(f"a pseudonym has {SUBJECT_BYTES} bytes")
+            raise Malformed(say("register.pid", count=SUBJECT_BYTES))
 
     @property
     def is_here(self) -> bool:
@@ -72,4 +74,4 @@ def parse_pupil(line: object) -> Pupil:
             _FACTS
         ) and all(isinstance(text, str) and text for text in facts.values()):
             return Pupil(local_id=local_id, pid=pid, name=name, class_name=class_name, **facts)
-    raise Malformed("a register's lines are [local id, pseudonym, name, class, {more}]")
+    raise Malformed(say("register.lines_form"))

@@ -9,20 +9,19 @@ import click
 
 from cli.cells import clean
 from cli.command import command, home_option
+from cli.completion import complete_kinds
 from cli.desk import Desk, open_desk
 from cli.drafts import Draft, Origin, draft_row
 from cli.failures import ListRefused, Usage
 from cli.headers import SUBJECT_COLUMN
 from cli.import_records import kind_named
+from cli.language import say
 from cli.outbox import Stored
 from cli.passphrase import passphrase_option
 from cli.profile import Taken, Template
 from cli.sending import Delivery
 from cli.table import Row
 from cli.told import remark_others, show_told, tell
-
-TYPED = "command line"
-"""What errors name in the place of a file."""
 
 offline_option = click.option(
     "--offline", is_flag=True, help="Sign and keep without asking the node; pledger outbox send sends."
@@ -34,7 +33,7 @@ offline_option = click.option(
     "pledger append subject_result --pupil 7a-01 school_year=2026/2027 term=q1 subject_code=ALG scale=ru5 "
     "value=5 result_type=term",
 )
-@click.argument("kind_name", metavar="KIND")
+@click.argument("kind_name", metavar="KIND", shell_complete=complete_kinds)
 @click.argument("assignments", metavar="FIELD=VALUE...", nargs=-1, required=True)
 @click.option("--pupil", metavar="LOCAL_ID", required=True, help="Whom it is about, as the register says.")
 @offline_option
@@ -57,7 +56,7 @@ def append_command(
         kind = kind_named(desk.statute, kind_name)
         template = Template(kind=kind, columns={name: Taken(column=name) for name in cells})
         row = Row(number=0, cells={name: text for name, text in cells.items() if text})
-        draft = draft_row(row, clean(pupil), template, desk.writer(), Origin(file=TYPED))
+        draft = draft_row(row, clean(pupil), template, desk.writer(), Origin(file=say("records.typed")))
         if not isinstance(draft, Draft):
             raise ListRefused(draft)
         entries, delivery = record_drafts(desk, [draft], offline=offline)
@@ -83,9 +82,9 @@ def take_assignments(assignments: Sequence[str]) -> dict[str, str]:
     for one in assignments:
         name, mark, value = one.partition("=")
         if not mark or not name or name == SUBJECT_COLUMN:
-            raise Usage(f"{one!r} is not FIELD=VALUE, such as value=5")
+            raise Usage(say("records.assignment", word=repr(one)))
         if name in cells:
-            raise Usage(f"field {name} is given twice")
+            raise Usage(say("records.field_twice", name=name))
         cells[name] = clean(value)
     return cells
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from cli.language import say
 from cli.pupil import Pupil, parse_pupil, pupil_line
 from ledger import codec, keys
 from ledger.errors import Conflict, Malformed, Unproven
@@ -95,9 +96,9 @@ def empty_register(own_key: bytes) -> Register:
 def seal_register(register: Register, writer: SigningKey, random: RandomBytes) -> bytes:
     """Return the bytes of a register as this writer's next version."""
     if writer.public_key not in register.recipients:
-        raise Malformed("whoever writes a register must be able to read it")
+        raise Malformed(say("register.must_read"))
     if len(register.recipients) > RECIPIENTS_MAX or len(register.pupils) > PUPILS_MAX:
-        raise Malformed(f"a register has at most {RECIPIENTS_MAX} readers and {PUPILS_MAX} pupils")
+        raise Malformed(say("register.limits", readers=RECIPIENTS_MAX, pupils=PUPILS_MAX))
     content_key = random(keys.KEY_BYTES)
     sealed = [
         [key, keys.seal(keys.sealing_key_of(key), content_key, random(keys.SEED_BYTES))]
@@ -121,12 +122,9 @@ def open_register(data: bytes, reader: SigningKey, trusted: Iterable[bytes] = ()
     """
     version, writer, recipients, locked = _parse_sealed(data)
     if writer not in {reader.public_key, *trusted}:
-        raise Unproven(
-            f"the class register was written by key {writer.hex()}, which is not yours and no colleague's "
-            "named in staff.toml: whoever wrote it could give one child's records to another"
-        )
+        raise Unproven(say("register.stranger", key=writer.hex()))
     if reader.public_key not in recipients:
-        raise Unproven("the class register is not readable by your key: ask a colleague to write it for you")
+        raise Unproven(say("register.not_yours"))
     content_key = keys.open_sealed(keys.sealing_seed_of(reader), recipients[reader.public_key])
     content = codec.decode(keys.unlock(content_key, locked), bytes_max=FILE_BYTES_MAX)
     return _parse_content(content, version, tuple(recipients))
@@ -157,7 +155,7 @@ def write_register(
     """
     on_disk = read_register(path, writer, trusted)
     if on_disk.version != register.version:
-        raise Conflict(f"{path}: version {on_disk.version} was written meanwhile; type the command again")
+        raise Conflict(say("register.moved", path=path, version=on_disk.version))
     replace_file(path, seal_register(register, writer, random))
     return replace(register, version=register.version + 1)
 
@@ -168,12 +166,12 @@ def _parse_sealed(data: bytes) -> tuple[int, bytes, dict[bytes, bytes], bytes]:
         case [bytes(signed), bytes(signature)]:
             pass
         case _:
-            raise Malformed("not a class register")
+            raise Malformed(say("register.not_one"))
     match codec.decode(signed, bytes_max=FILE_BYTES_MAX):
         case [int(form), int(version), bytes(writer), list(sealed), bytes(locked)] if form == FORMAT:
             pass
         case _:
-            raise Malformed("not a class register, or one of a newer pledger")
+            raise Malformed(say("register.newer"))
     keys.check_signature(writer, _DOMAIN + signed, signature)
     return version, writer, _recipients(sealed), locked
 
@@ -183,10 +181,10 @@ def _parse_content(content: object, version: int, recipients: tuple[bytes, ...])
         case {"pupils": list(pupils), "recovery": list(recovery), "until": list(until), **rest} if not rest:
             pass
         case _:
-            raise Malformed("a register holds {pupils, recovery, until}")
+            raise Malformed(say("register.content_form"))
     days = dict(_last_day(one) for one in until)
     if not {*recovery, *days} <= set(recipients):
-        raise Malformed("a register names readers that cannot open it")
+        raise Malformed(say("register.readers_unknown"))
     return Register(
         version=version,
         pupils=_pupils(pupils),
@@ -200,7 +198,7 @@ def _last_day(value: object) -> tuple[bytes, str]:
     match value:
         case [bytes(key), str(day)]:
             return key, day
-    raise Malformed("a reader for a time is [key, last day]")
+    raise Malformed(say("register.until_form"))
 
 
 def _recipients(sealed: Sequence[object]) -> dict[bytes, bytes]:
@@ -210,16 +208,16 @@ def _recipients(sealed: Sequence[object]) -> dict[bytes, bytes]:
             case [bytes(key), bytes(box)] if len(key) == keys.KEY_BYTES:
                 recipients[key] = box
             case _:
-                raise Malformed("a register's readers are [key, sealed content key]")
+                raise Malformed(say("register.readers_form"))
     if len(recipients) != len(sealed):
-        raise Malformed(f"a register has at most {RECIPIENTS_MAX} readers, each once")
+        raise Malformed(say("register.readers_limit", count=RECIPIENTS_MAX))
     return recipients
 
 
 def _pupils(content: list[object]) -> dict[str, Pupil]:
     if len(content) > PUPILS_MAX:
-        raise Malformed(f"a register has at most {PUPILS_MAX} pupils")
+        raise Malformed(say("register.pupils_limit", count=PUPILS_MAX))
     pupils = {one.local_id: one for one in map(parse_pupil, content)}
     if len(pupils) != len(content) or len({pupil.pid for pupil in pupils.values()}) != len(content):
-        raise Malformed("a register names each local id and each pseudonym once")
+        raise Malformed(say("register.once"))
     return pupils

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.failures import Undone, Usage
+from cli.language import say
 from cli.outbox import Outbox, Stored
 from cli.public_log import Target, read_checked_rosters
 from cli.sending import Author, Delivery, send_waiting
@@ -57,7 +58,7 @@ def open_agency(path: Path, url: str | None = None) -> AgencyDirectory:
     """Return the agency in a directory; ``url`` takes the place of the node's own address."""
     first = path / "roster" / "1.json"
     if not first.exists():
-        raise Undone(f"{path} has no roster yet: found the ledger first (pledger roster finish)")
+        raise Undone(say("agency.no_roster", path=path))
     ledger_id = roster_hash(read_file(first, bytes_max=ROSTER_BYTES_MAX))
     roster = read_checked_rosters(DirectorySource(path), ledger_id)[-1]
     config = load_config(path)
@@ -84,11 +85,13 @@ def scope_for(statute: Statute, role: str, unit: str, kinds: str) -> Scope:
     """
     roles = [one for one in statute.roles if one not in NO_STAFF_ROLES]
     if role not in roles:
-        raise Usage(f"role {role!r} is not for staff; roles are {', '.join(roles)}")
+        raise Usage(say("grant.no_staff_role", role=repr(role), roles=", ".join(roles)))
     writable = [name for name, kind in statute.kinds.items() if role in _writing_roles(kind)]
     wanted = writable if kinds == ALL_KINDS else [one.strip() for one in kinds.split(",")]
     if wrong := [name for name in wanted if name not in writable]:
-        raise Usage(f"a {role} does not write {', '.join(wrong)}; a {role} writes {', '.join(writable)}")
+        raise Usage(
+            say("grant.not_writable", role=role, kinds=", ".join(wrong), writable=", ".join(writable))
+        )
     return Scope(role=role, unit=unit, kinds=tuple(sorted(set(wanted))))
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
+from cli.language import say
 from cli.outbox import Outbox, Stored, accepted, refused
 from cli.output import is_refusal
 from cli.public_log import Target
@@ -105,7 +106,7 @@ def sign_records(
     for cut in range(0, len(records), RECORDS_MAX):
         end = cut + RECORDS_MAX
         entries.append(_signed(records[cut:end], labels[cut:end], author, len(entries)))
-        progress("signed", min(end, len(records)), len(records))
+        progress(say("sending.signed"), min(end, len(records)), len(records))
     return entries
 
 
@@ -125,7 +126,7 @@ def send_waiting(
             outcomes.append((yield from _send(outbox, stored, target, author)))
         except LedgerError as error:
             return Delivery(outcomes=tuple(outcomes), stopped=error)
-        progress("sent", len(outcomes), len(waiting))
+        progress(say("sending.sent"), len(outcomes), len(waiting))
     return Delivery(outcomes=tuple(outcomes))
 
 

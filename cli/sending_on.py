@@ -16,6 +16,8 @@ import click
 from cli import output
 from cli.command import command, home_option
 from cli.desk import hold_desk, unlock_workspace
+from cli.heard import translated
+from cli.language import say
 from cli.outbox import Stored
 from cli.passphrase import passphrase_option
 from cli.patience import is_passing, pauses
@@ -54,7 +56,7 @@ def send_command(again: bool, wait: bool, home: Path, passphrase_file: Path | No
     tries = [done]
     while wait and done.is_passing:
         pause = next(waiting)
-        output.remark(f"{done.stopped}; trying again in {pause:.0f} s (Ctrl-C ends it, nothing is lost)")
+        output.remark(say("outbox.trying", problem=translated(str(done.stopped)), count=f"{pause:.0f}"))
         sleep(pause)
         done = _try(workspace, signer, again=again)
         tries.append(done)
@@ -85,6 +87,6 @@ def _show(tries: Sequence[_Try]) -> None:
     entries = {one.entry_id: one for tried in tries for one in tried.entries}
     answer = tell(list(entries.values()), Delivery(outcomes=outcomes, stopped=tries[-1].stopped))
     if not entries:
-        output.show(answer.value, "nothing waits")
+        output.show(answer.value, say("outbox.nothing_waits"))
         return
     show_told(answer)

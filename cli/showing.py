@@ -15,6 +15,8 @@ from cli import output
 from cli.command import command, home_option
 from cli.desk import Desk, open_desk
 from cli.failures import Undone, Usage
+from cli.heard import translated
+from cli.language import headings, say, say_word
 from cli.outbox import Stored
 from cli.output import Table
 from cli.parameters import HEX32, hour_text
@@ -52,9 +54,12 @@ class _Receipt:
     @property
     def line(self) -> str:
         """As people read it."""
-        return (
-            f"receipt   holds: index {self.proof.index} of {self.origin}, received {hour_text(self.hour)}, "
-            f"proven under a signed checkpoint of {self.size} entries"
+        return say(
+            "show.receipt",
+            index=self.proof.index,
+            origin=self.origin,
+            hour=hour_text(self.hour),
+            size=self.size,
         )
 
 
@@ -75,8 +80,8 @@ def show_command(name: str, home: Path, passphrase_file: Path | None) -> None:
     lines = [line for one in records for line in _record_lines(one)]
     output.show(
         {**value, "receipt": receipt.value if receipt else None, "records": records},
-        f"entry     {stored.entry_id.hex()}, {stored.state} {stored.reason}".rstrip(),
-        receipt.line if receipt else "receipt   none yet: pledger outbox send",
+        _entry_line(stored),
+        receipt.line if receipt else say("show.no_receipt"),
         *lines,
     )
 
@@ -101,17 +106,17 @@ def prove_command(name: str, path: Path, home: Path, passphrase_file: Path | Non
     with open_desk(home, passphrase_file) as desk:
         stored, record = desk.outbox.find(name.lower())
         if record is None:
-            raise Usage(f"{name} is an entry; name one of its records (pledger show {name})")
+            raise Usage(say("prove.entry", name=name))
         if stored.receipt is None or stored.submission.private is None:
-            raise Undone(f"record {name} has no receipt yet ({stored.state}): pledger outbox send")
+            raise Undone(say("prove.no_receipt", name=name, state=say_word("state", stored.state)))
         receipt = _checked(stored, desk.workspace.target().log)
     data = make_presentation(receipt.proof, record, stored.submission.private.hashes())
     create_file(path, data)
     ledger_id, url = desk.workspace.settings.ledger_id, desk.workspace.settings.url
     output.show(
         {"file": str(path), "record": record.hash.hex(), "ledger_id": ledger_id, **receipt.value},
-        f"{path}: {record.kind}, record {record.hash.hex()}",
-        f"To check it, type: pledger verify {path} --keys {url} --ledger {ledger_id}",
+        say("prove.written", path=path, kind=record.kind, record=record.hash.hex()),
+        say("prove.check", path=path, url=url, ledger=ledger_id),
     )
 
 
@@ -137,14 +142,23 @@ def log_command(agency: str | None, last: int, url: str | None, ledger_id: bytes
         state = read_log(source, ledger, rosters, agency, lambda one: rows.append(_leaf_row(one)), progress)
     columns = ["index", "received", "office", "author", "what", "problem"]
     value = {"origin": str(state.origin), "size": state.size, "root": state.tree.root().hex()}
-    title = f"{state.origin}: {state.size} entries, the last {len(rows)}"
+    title = say("log.title", origin=state.origin, size=state.size, count=len(rows))
     lines = [[_cell(row, name) for name in columns] for row in rows]
-    output.show({**value, "entries": list(rows)}, Table(columns=columns, rows=lines, title=title))
+    output.show({**value, "entries": list(rows)}, Table(columns=headings(columns), rows=lines, title=title))
 
 
 def _cell(row: dict[str, Any], name: str) -> object:
     value = "" if row[name] is None else row[name]
-    return value[:16] if name == "author" else value
+    match name:
+        case "author":
+            return value[:16]
+        case "office":
+            return say_word("office", value)
+        case "problem":
+            return translated(value)
+        case "what" if row.get("private"):
+            return say("log.private", count=row["private"])
+    return value
 
 
 @contextlib.contextmanager
@@ -175,12 +189,18 @@ def _record_value(desk: Desk, stored: Stored, record: Record) -> dict[str, Any]:
     }
 
 
+def _entry_line(stored: Stored) -> str:
+    state, reason = say_word("state", stored.state), translated(stored.reason)
+    return say("show.entry", entry=stored.entry_id.hex(), state=state, reason=reason).rstrip()
+
+
 def _record_lines(value: dict[str, Any]) -> list[str]:
     fields = ", ".join(f"{name}={one}" for name, one in value["fields"].items())
+    pupil = value["pupil"] or say("show.unknown_pupil")
     return [
-        f"record    {value['record']}",
-        f"  kind    {value['kind']}, {value['period']}, pupil {value['pupil'] or 'not in the register'}",
-        f"  fields  {fields}",
+        say("show.record", record=value["record"]),
+        say("show.kind", kind=value["kind"], period=value["period"], pupil=pupil),
+        say("show.fields", fields=fields),
     ]
 
 
@@ -197,6 +217,7 @@ def _leaf_row(one: Judged) -> dict[str, Any]:
         "office": one.author.office if one.author else None,
         "author": header.author.hex(),
         "what": public if header.is_public else f"{header.records_count} private",
+        "private": 0 if header.is_public else header.records_count,
         "problem": str(one.violations[0]) if one.violations else None,
     }
 

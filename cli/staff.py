@@ -15,6 +15,7 @@ from cli import output
 from cli.command import command, group, home_option
 from cli.failures import Usage
 from cli.grants import grant_command, revoke_command
+from cli.language import headings, say
 from cli.lost import lost_command
 from cli.output import Table
 from cli.parameters import HEX32, day_of
@@ -65,7 +66,7 @@ def key_command(
     registrar, who grants it a role.
     """
     if (url is None) == (agency is None):
-        raise Usage("give either --node URL or, without a network, --agency ID")
+        raise Usage(say("staff.node_or_agency"))
     check_no_workspace(home)
     if url is None:
         settings = Settings(ledger_id=ledger_id.hex(), agency=str(agency), unit=unit)
@@ -100,11 +101,12 @@ def list_command(agency_dir: Path | None, url: str | None, home: Path) -> None:
     rows = [row for key in authority.grants for row in _grant_rows(authority, key)]
     rows += [_revoked_row(authority, key) for key in authority.revoked if key not in authority.grants]
     columns = ["key", "from", "until", "granted_at", "revoked_at"]
+    shown = [["" if cell is None else cell for cell in row] for row in rows]
     output.show(
         {"agency": target.agency, "staff": [dict(zip(columns, row, strict=True)) for row in rows]},
-        Table(columns=columns, rows=[["" if cell is None else cell for cell in row] for row in rows])
+        Table(columns=headings(["key", "valid_from", *columns[2:]]), rows=shown)
         if rows
-        else f"{target.agency} has granted nobody yet: pledger staff grant --help",
+        else say("staff.nobody", agency=target.agency),
     )
 
 
@@ -129,7 +131,7 @@ def _ignore(_: Judged) -> None:
 
 
 def _made(home: Path, settings: Settings, passphrase_file: Path | None) -> Workspace:
-    passphrase = take_passphrase(passphrase_file, f"the new staff key in {home}", is_new=True)
+    passphrase = take_passphrase(passphrase_file, say("passphrase.new_staff_key", home=home), is_new=True)
     return make_workspace(home, settings, passphrase, os.urandom)
 
 
@@ -143,16 +145,13 @@ def _show_workspace(workspace: Workspace) -> None:
         "unit": settings.unit,
         "node": settings.url or None,
     }
-    todo = "Next: have the registrar grant this key (pledger staff grant), then enrol a class."
-    if not settings.url:
-        todo = "Next: with a network, pledger staff connect --node URL."
     output.show(
         value,
-        f"key     {key}",
-        f"agency  {settings.agency}, unit {settings.unit}",
-        f"node    {settings.url or 'not connected'}",
-        f"home    {workspace.home}",
-        todo,
+        say("staff.key", key=key),
+        say("staff.agency", agency=settings.agency, unit=settings.unit),
+        say("staff.node", node=settings.url or say("staff.not_connected")),
+        say("staff.home", home=workspace.home),
+        say("staff.next_grant") if settings.url else say("staff.next_connect"),
     )
 
 

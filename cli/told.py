@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli import output
-from cli.advice import ADVICE
+from cli.advice import advice_on
 from cli.cells import shown_value
 from cli.drafts import Draft
 from cli.failures import CellProblem, ListRefused
 from cli.headers import UNIT_FIELD
+from cli.heard import translated
+from cli.language import headings, say
 from cli.outbox import Stored
 from cli.output import Table
 from cli.sending import Delivery, Outcome, is_repetition
@@ -89,9 +91,10 @@ def remark_others(delivery: Delivery, entries: Sequence[Stored]) -> None:
             continue
         name = outcome.signed.entry_id.hex()[:16]
         if outcome.problem is None:
-            output.remark(f"entry {name}, which had waited, is recorded now")
+            output.remark(say("told.late", entry=name))
         else:
-            output.remark(f"entry {name}, which had waited, was refused: {outcome.problem.detail}")
+            detail = translated(outcome.problem.detail)
+            output.remark(say("told.late_refused", entry=name, detail=detail))
 
 
 def _parts(outcomes: Sequence[Outcome], left: Sequence[Stored], *, is_stopped: bool) -> Iterator[str | Table]:
@@ -100,33 +103,35 @@ def _parts(outcomes: Sequence[Outcome], left: Sequence[Stored], *, is_stopped: b
             yield _taken_line(outcome.stored, outcome.index)
     known = [one for outcome in outcomes for one in outcome.known]
     if known:
-        yield f"{len(known)} already recorded, left alone:"
+        yield say("told.known", count=len(known))
         rows = [
-            [one.label, one.record.kind, one.standing.hex()[:16] if one.standing else ""]
+            [translated(one.label), one.record.kind, one.standing.hex()[:16] if one.standing else ""]
             for one in known[:KNOWN_SHOWN]
         ]
-        yield Table(columns=["from", "kind", "recorded as"], rows=rows)
+        yield Table(columns=headings(["from", "kind", "recorded as"]), rows=rows)
         if len(known) > KNOWN_SHOWN:
-            yield f"… and {len(known) - KNOWN_SHOWN} more"
+            yield say("told.more", count=len(known) - KNOWN_SHOWN)
     repeated = sum(map(_count_known, outcomes)) - len(known)
     if repeated:
-        yield f"{repeated} of the refused list are recorded already"
+        yield say("told.refused_known", count=repeated)
     if left:
         yield _waiting_line(left, is_stopped=is_stopped)
 
 
 def _taken_line(stored: Stored, index: int | None) -> str:
-    count = len(stored.records)
-    first = f", record {stored.records[0].hash.hex()[:16]}" if count == 1 else ""
-    return f"{count} recorded: entry {stored.entry_id.hex()[:16]} at index {index}{first}"
+    count, entry = len(stored.records), stored.entry_id.hex()[:16]
+    if count == 1:
+        record = stored.records[0].hash.hex()[:16]
+        return say("told.recorded_one", count=count, entry=entry, index=index, record=record)
+    return say("told.recorded", count=count, entry=entry, index=index)
 
 
 def _waiting_line(left: Sequence[Stored], *, is_stopped: bool) -> str:
     count = sum(len(one.records) for one in left)
-    why = "the node has not taken them" if is_stopped else "nothing was sent"
+    why = say("told.node_has_not") if is_stopped else say("told.not_sent")
     names = ", ".join(one.entry_id.hex()[:16] for one in left[:IDS_SHOWN])
-    more = ", …" if len(left) > IDS_SHOWN else ""
-    return f"{count} signed and kept in the outbox ({names}{more}); {why}. To send, type: pledger outbox send"
+    names += ", …" if len(left) > IDS_SHOWN else ""
+    return say("told.waiting", count=count, names=names, why=why)
 
 
 def _refusals(outcome: Outcome, drafts: Mapping[str, Draft]) -> list[CellProblem]:
@@ -145,15 +150,15 @@ def _count_known(outcome: Outcome) -> int:
 
 
 def _refusal(one: Obstacle, stored: Stored, drafts: Mapping[str, Draft]) -> CellProblem:
-    text = f"{one.code}: {one.detail}"
+    text = f"{one.code}: {translated(one.detail)}"
     if one.standing is not None:
-        text += f" (recorded as {one.standing.hex()[:16]})"
-    if advice := ADVICE.get(one.code):
+        text = say("told.recorded_as", text=text, record=one.standing.hex()[:16])
+    if advice := advice_on(one.code):
         text += f"; {advice}"
     label = stored.label_of(one.record) if one.record else ""
     draft = drafts.get(label)
     if draft is None:
-        return CellProblem(file=label or f"entry {stored.entry_id.hex()[:16]}", text=text)
+        return CellProblem(file=label or say("told.entry", entry=stored.entry_id.hex()[:16]), text=text)
     named = [name for name in draft.fields if one.detail.startswith((f"{name}:", f"{name} "))]
     columns = named or [name for name in draft.fields if name != UNIT_FIELD]
     return CellProblem(

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.failures import Undone, Usage
+from cli.language import say
 from cli.public_log import Target, read_checked_rosters
 from ledger.errors import Conflict, Malformed
 from ledger.keys import SigningKey
@@ -65,10 +66,10 @@ class Settings:
     def __post_init__(self) -> None:
         check_name(self.agency, "agency")
         if not _UNIT.fullmatch(self.unit):
-            raise Malformed(f"unit {self.unit!r} must be a code such as school-12, or * for the whole agency")
+            raise Malformed(say("workspace.unit", unit=repr(self.unit)))
         for text in (self.ledger_id, *self.colleagues, *filter(None, [self.sealing_key])):
             if not _HEX32.fullmatch(text):
-                raise Malformed(f"{text!r} must be 32 bytes in hex")
+                raise Malformed(say("workspace.hex", text=repr(text)))
         if self.log_key:
             parse_vkey(self.log_key)
 
@@ -143,20 +144,18 @@ class Workspace:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Conflict(
-                    f"{self.home}: another pledger command works here; wait until it ends"
-                ) from None
+                raise Conflict(say("workspace.busy", home=self.home)) from None
             yield
 
     def _unconnected(self) -> Undone:
-        return Undone(f"{self.home} is not connected to a node yet: pledger staff connect --node URL")
+        return Undone(say("workspace.not_connected", home=self.home))
 
 
 def open_workspace(home: Path) -> Workspace:
     """Return the workspace in ``home``; raise `Undone` if there is none, `Malformed` for bad settings."""
     path = home / "staff.toml"
     if not path.exists():
-        raise Undone(f"no staff workspace in {home}: make one with pledger staff key, or name it with --home")
+        raise Undone(say("workspace.none", home=home))
     data = read_disk(path, bytes_max=SETTINGS_BYTES_MAX)
     try:
         return Workspace(home=home, settings=parse_settings(data))
@@ -169,12 +168,13 @@ def parse_settings(data: bytes) -> Settings:
     try:
         value = tomllib.loads(data.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise Malformed(f"no TOML: {error}") from None
+        raise Malformed(say("workspace.no_toml", problem=error)) from None
     known = {one.name for one in fields(Settings)}
     if unknown := sorted(set(value) - known):
-        raise Malformed(f"unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        names = ", ".join(unknown)
+        raise Malformed(say("workspace.unknown_keys", names=names, known=", ".join(sorted(known))))
     if missing := sorted({"ledger_id", "agency", "unit"} - set(value)):
-        raise Malformed(f"missing: {', '.join(missing)}")
+        raise Malformed(say("workspace.missing", names=", ".join(missing)))
     return Settings(**{name: _taken(name, one) for name, one in value.items()})
 
 
@@ -208,7 +208,7 @@ def make_workspace(home: Path, settings: Settings, passphrase: str, random: Any)
 def check_no_workspace(home: Path) -> None:
     """Raise `Conflict` if ``home`` has a staff key already: keys are never overwritten."""
     if (home / "staff.key").exists():
-        raise Conflict(f"{home} has a staff key already; name another folder with --home")
+        raise Conflict(say("workspace.has_key", home=home))
 
 
 def save_settings(workspace: Workspace) -> None:
@@ -219,9 +219,8 @@ def save_settings(workspace: Workspace) -> None:
 def connect_workspace(workspace: Workspace, source: Source, target: Target, versions: int) -> Workspace:
     """Keep the roster and the node's keys; return the connected workspace."""
     if target.agency != workspace.settings.agency:
-        raise Usage(
-            f"{target.url} is the node of {target.agency}, this workspace of {workspace.settings.agency}"
-        )
+        own = workspace.settings.agency
+        raise Usage(say("workspace.other_agency", url=target.url, agency=target.agency, own=own))
     folder = workspace.home / "roster"
     with disk_errors(folder):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -245,5 +244,8 @@ def _taken(name: str, value: object) -> Any:
     if name == "colleagues" and isinstance(value, list) and all(isinstance(one, str) for one in value):
         return tuple(value)
     if name == "colleagues" or not isinstance(value, str):
-        raise Malformed(f"{name} must be {'a list of texts' if name == 'colleagues' else 'a text'}")
+        is_list = name == "colleagues"
+        raise Malformed(
+            say("workspace.must_be_list", name=name) if is_list else say("workspace.must_be_text", name=name)
+        )
     return value

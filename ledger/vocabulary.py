@@ -57,8 +57,11 @@ FAMILY_ROLES = ("guardian", "pupil")
 BASES = ("law", "notice", "consent")
 """``law``: cannot be declined. ``notice``: unless declined. ``consent``: while one is in force."""
 
-WITHDRAWAL_REASONS = ("entered_in_error", "misfiled", "decision_changed", "court")
-"""Why a record may be taken back; ``misfiled`` (the wrong child) also erases its body at once."""
+MISFILED = "misfiled"
+"""The wrong child: taking a record back for this reason also erases its body at once."""
+
+WITHDRAWAL_REASONS = ("entered_in_error", MISFILED, "decision_changed", "court")
+"""Why a record may be taken back."""
 
 RESERVED_KINDS = (
     "agency.card",

@@ -19,14 +19,15 @@ from ledger.names import Place
 from ledger.portfolio import Portfolio, RecordAuthor, add, judge, order_in_entry, record_identity
 from ledger.record import Record, parse_record
 from ledger.rules import Violation, violation
-from ledger.statute import Statute
+from ledger.statute import Statute, is_withdrawal
+from ledger.vocabulary import MISFILED
 from node.body_store import BodyStore, StoredBody, StoredEntry
 from node.key_store import KeyStore
 from node.submission import Submission
 
 
 class Admission:
-    """Judges the bodies of one commit's submissions; portfolios are kept for the length of the commit."""
+    """Judges the bodies of one commit's submissions, or of one request: portfolios are kept so long."""
 
     def __init__(self, bodies: BodyStore, keys: KeyStore) -> None:
         """Read through ``bodies``; make blind tags with ``keys``."""
@@ -69,27 +70,43 @@ class Admission:
         lost = {one: given[one] for one in wanted & given.keys() if self._bodies.scope(one) is None}
         return StoredEntry(entry_id=leaf.header.entry_id, place=place, scopes=lost) if lost else None
 
+    def judge_each(
+        self, records: Sequence[Record], author: Author, statute: Statute, day: int
+    ) -> list[tuple[Record, list[Violation]]]:
+        """Return each record of an entry with what it breaks, in the order judged; nothing is kept of it."""
+        return self._judge_each(records, author, statute, day)[0]
+
+    def _judge_each(
+        self, records: Sequence[Record], author: Author, statute: Statute, day: int
+    ) -> tuple[list[tuple[Record, list[Violation]]], dict[bytes, Portfolio]]:
+        """The same, and the portfolios as they would be afterwards."""
+        writer = RecordAuthor(office=author.office, scopes=self.scopes_of(author))
+        changed: dict[bytes, Portfolio] = {}
+        judged: list[tuple[Record, list[Violation]]] = []
+        for record in order_in_entry(records):
+            portfolio = changed.get(record.subject) or self.portfolio(record.subject, statute)
+            breaches = judge(portfolio, record, writer, day=day)
+            judged.append((record, breaches))
+            changed[record.subject] = portfolio if breaches else add(portfolio, record)
+        return judged, changed
+
     def _judge_records(
         self, records: Sequence[Record], author: Author, statute: Statute, day: int
     ) -> list[Violation]:
         """All violations of an entry's records; the portfolios move on only if there is none."""
-        writer = RecordAuthor(office=author.office, scopes=self._scopes_of(author))
-        changed: dict[bytes, Portfolio] = {}
-        found: list[Violation] = []
-        for record in order_in_entry(records):
-            portfolio = changed.get(record.subject) or self._portfolio(record.subject, statute)
-            breaches = judge(portfolio, record, writer, day=day)
-            found += breaches
-            changed[record.subject] = portfolio if breaches else add(portfolio, record)
+        judged, changed = self._judge_each(records, author, statute, day)
+        found = [breach for _, breaches in judged for breach in breaches]
         if not found:
             self._portfolios |= changed
         return found
 
-    def _scopes_of(self, author: Author) -> tuple[Scope, ...]:
+    def scopes_of(self, author: Author) -> tuple[Scope, ...]:
+        """Return the opened scopes of the author's grants in force; one whose opening was lost is none."""
         openings = (self._bodies.scope(grant.scope) for grant in author.grants)
         return tuple(parse_scope(opening) for opening in openings if opening is not None)
 
-    def _portfolio(self, subject: bytes, statute: Statute) -> Portfolio:
+    def portfolio(self, subject: bytes, statute: Statute) -> Portfolio:
+        """Return what one subject has, from the bodies held."""
         known = self._portfolios.get(subject)
         if known is None:
             known = Portfolio(statute=statute)
@@ -115,6 +132,23 @@ class Admission:
             subject_tag=self._keys.subject_tag(record.subject),
             identity_tag=self._keys.identity_tag(record.subject, identity),
         )
+
+
+def misfiled_chain(private: PrivateBodies, bodies: BodyStore) -> list[bytes]:
+    """Return the records whose bodies a withdrawal as ``misfiled`` takes with it: they are the wrong child's.
+
+    What the withdrawn record had corrected goes too. It is the same fact about the same wrong child, and with
+    the correction's body gone it would stand as live again.
+    """
+    due: list[bytes] = []
+    for record in private.records:
+        if is_withdrawal(record.fields) and record.fields["reason_code"] == MISFILED:
+            wrong = record.supersedes
+            while wrong is not None and wrong not in due:
+                due.append(wrong)
+                body = bodies.get(wrong)
+                wrong = None if body is None else parse_record(body.owner, body.shown).supersedes
+    return due
 
 
 def check_root(private: PrivateBodies, submission: Submission) -> list[Violation]:

@@ -1,4 +1,4 @@
-"""The sealed bodies of this node's own records, found by blind tags; the only module with DELETE.
+"""The sealed bodies of this node's own records, found by blind tags; the only module that deletes any.
 
 A record has a place (era, leaf index, position in its entry) and keeps it and its hash for ever: its
 neighbours' paths need the hash. Its body is sealed under a data key of its own and can be destroyed; so can
@@ -10,7 +10,8 @@ What is stored, each once:
 - ``portfolio``: (subject tag, identity tag, place), one tree clustered by subject. Two indexes by tag would
   cost five times as much on import, because every record would write two more random pages.
 - ``body_entry``: entry place -> entry id, sealed padding seed. ``scope``: openings of committed scopes.
-- ``mark``: record hash -> erased, withheld or elsewhere.
+- ``mark``: record hash -> erased, withheld or elsewhere. ``erasure_due``: what `erase_due` has yet
+  to destroy.
 
 The five states of a body (`ledger.record.BodyState`): held (opens), erased (by mark or blank key), withheld
 or elsewhere (as marked), else missing.
@@ -69,6 +70,7 @@ SCHEMA = Schema(
             "CREATE TABLE erasing (place INTEGER PRIMARY KEY)",
             "CREATE TABLE key_store (id INTEGER PRIMARY KEY CHECK (id = 1), fingerprint BLOB NOT NULL)",
         ),
+        ("CREATE TABLE erasure_due (record_hash BLOB PRIMARY KEY) WITHOUT ROWID",),
     ),
 )
 
@@ -249,6 +251,24 @@ class BodyStore:
                 [(record_hash,) for record_hash in hashes],
             )
         self._database.checkpoint()
+
+    def note_due(self, record_hashes: Iterable[bytes]) -> None:
+        """Note bodies that must go at once, inside the transaction that decides it; `erase_due` does it."""
+        self._database.write_many(
+            "INSERT INTO erasure_due (record_hash) VALUES (?) ON CONFLICT (record_hash) DO NOTHING",
+            [(record_hash,) for record_hash in record_hashes],
+        )
+
+    def erase_due(self) -> None:
+        """Erase what is due; called after each commit and at start, so that a kill in between only delays
+        it."""
+        due = [row[0] for row in self._database.rows("SELECT record_hash FROM erasure_due")]
+        if due:
+            self.erase(due)
+            with self._database.transaction():
+                self._database.write_many(
+                    "DELETE FROM erasure_due WHERE record_hash = ?", [(one,) for one in due]
+                )
 
     def _check_pair(self) -> None:
         row = self._database.row("SELECT fingerprint FROM key_store")

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from ledger.errors import Conflict, LedgerError, Malformed, Refused, StoreError, Undecided, Unproven
 from ledger.names import Origin
+from node.asked import REQUESTS_PATH, RequestDoor
 from node.protocol import (
     JSON,
     OCTETS,
@@ -33,6 +34,8 @@ REQUEST_BYTES_MAX = SUBMISSION_BYTES_MAX
 """The largest body that any route takes."""
 
 ENTRIES_PATH = "/v1/entries"
+POSTED = (ENTRIES_PATH, REQUESTS_PATH)
+"""The paths that take a body; all others are read."""
 _ENTRY_PATH = re.compile(r"/v1/entries/([0-9a-f]{64})")
 _STATIC_PATH = re.compile(r"/((?:log|roster)/.+)")
 
@@ -42,6 +45,7 @@ class Served(Protocol):
 
     sequencer: Sequencer
     tree: StaticTree
+    requests: RequestDoor
     ledger_id: bytes
 
     @property
@@ -60,13 +64,13 @@ class Served(Protocol):
 
 def answer(node: Served, request: Request, hour: int) -> Response:
     """Return the answer to anything but a submission."""
-    if request.method != "GET" or request.path == ENTRIES_PATH:
+    if request.method != "GET" or request.path in POSTED:
         return format_problem(
             Problem(
                 status=405,
                 code="node.method",
                 detail=f"{request.method} is not used here",
-                headers={"Allow": "POST" if request.path == ENTRIES_PATH else "GET"},
+                headers={"Allow": "POST" if request.path in POSTED else "GET"},
             )
         )
     if match := _STATIC_PATH.fullmatch(request.path):
@@ -86,9 +90,21 @@ def answer(node: Served, request: Request, hour: int) -> Response:
 def answer_submissions(node: Served, bodies: Sequence[bytes], hour: int) -> list[Response]:
     """Return the answers to a batch of ``POST`` to `ENTRIES_PATH`: receipts, or problem documents."""
     if node.waiting is not None:
-        error = StoreError(f"this node does not sequence now: {node.waiting}")
-        return [error_response(error)] * len(bodies)
+        return [_waiting(node.waiting)] * len(bodies)
     return [_outcome(one) for one in node.sequencer.commit(bodies, hour)]
+
+
+def answer_request(node: Served, body: bytes, now_ms: int) -> Response:
+    """Return the answer to a ``POST`` to `REQUESTS_PATH`.
+
+    A node that does not sequence answers none: it could not keep the record of who looked.
+    """
+    if node.waiting is not None:
+        return _waiting(node.waiting)
+    try:
+        return node.requests.answer(body, now_ms)
+    except LedgerError as error:
+        return error_response(error)
 
 
 def error_response(error: LedgerError) -> Response:
@@ -101,6 +117,10 @@ def error_response(error: LedgerError) -> Response:
         by_rule = next(row[1] for row in _STATUS if issubclass(rule.error, row[0]))
         status = 409 if rule.name in _CONFLICTS else by_rule
     return format_problem(Problem(status=status, code=code, detail=str(error), obstacles=obstacles))
+
+
+def _waiting(reason: str) -> Response:
+    return error_response(StoreError(f"this node does not sequence now: {reason}"))
 
 
 def _outcome(outcome: Outcome) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from types import TracebackType
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ async def exchange(session: aiohttp.ClientSession, base_url: str, request: Reque
             data = await _read_bounded(answer)
             return Response(status=answer.status, body=data, content_type=answer.content_type)
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-        reason = str(error) or type(error).__name__
+        reason = _reason(error)
         raise Unreachable(f"no answer from {base_url}: {reason}") from None
 
 
@@ -109,3 +110,12 @@ async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
             raise ValueError(f"answer exceeds {ANSWER_BYTES_MAX} bytes")
         parts.append(part)
     return b"".join(parts)
+
+
+def _reason(error: BaseException) -> str:
+    """The system's own words where there are some: aiohttp's name the library's settings."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "no such host"
+    if isinstance(error, aiohttp.ClientConnectorError) and (error.os_error.errno or 0) > 0:
+        return os.strerror(error.os_error.errno or 0).lower()
+    return str(error) or type(error).__name__

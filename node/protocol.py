@@ -12,6 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
+from ledger.codec import INTEGER_MAX
 from ledger.errors import LedgerError, Malformed
 from ledger.rules import Violation
 
@@ -74,6 +75,8 @@ class Problem:
     detail: str
     obstacles: tuple[Obstacle, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    now_ms: int | None = None
+    """The node's clock (milliseconds since 1970), where the asker's stands apart from it."""
 
 
 class Unreachable(LedgerError):
@@ -112,6 +115,8 @@ def format_problem(problem: Problem) -> Response:
         "detail": problem.detail,
         "code": problem.code,
     }
+    if problem.now_ms is not None:
+        value["now_ms"] = problem.now_ms
     if problem.obstacles:
         value["records"] = [
             {
@@ -169,6 +174,7 @@ def parse_problem(response: Response) -> Problem:
             code=_text(value["code"]),
             detail=_text(value["detail"]),
             obstacles=obstacles,
+            now_ms=_whole(value.get("now_ms")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Malformed(f"no problem document: {error}") from None
@@ -177,6 +183,10 @@ def parse_problem(response: Response) -> Problem:
 def _text(value: object) -> str:
     """What another node says, cut to what a person reads: it goes into logs, faults and terminals."""
     return str(value)[:DETAIL_CHARS_MAX].encode(errors="replace").decode()
+
+
+def _whole(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value <= INTEGER_MAX else None
 
 
 def _hex(data: bytes | None) -> str | None:

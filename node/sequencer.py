@@ -4,10 +4,14 @@
 become leaves, and leaves, sealed bodies, blind tags and the one new signed checkpoint go to disk in one
 transaction. Only after that is anything acknowledged: the answer is a receipt, or the error that refused the
 submission. After a failed transaction nothing has changed, in memory or on disk.
+
+A record withdrawn as ``misfiled`` stood with the wrong child: its body is noted as due for erasure in the
+transaction that sequences the withdrawal, and erased right after.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +28,7 @@ from ledger.note import parse_note
 from ledger.proof import TlogProof, format_proof
 from ledger.roster import Roster
 from ledger.statute import Statute
-from node.admission import Admission
+from node.admission import Admission, misfiled_chain
 from node.body_store import BodyStore, StoredEntry
 from node.database import Database
 from node.key_store import KeyStore
@@ -119,7 +123,7 @@ class Sequencer:
         """
         opened = [self._open(data) for data in submissions]
         try:
-            self._check_clock(hour)
+            self.check_clock(hour)
             return self._commit(opened, max(hour, self.state.hour))
         except LedgerError as error:
             return [one if isinstance(one, LedgerError) else error for one in opened]
@@ -129,6 +133,23 @@ class Sequencer:
         outcome = self._commit([opening], hour)[0]
         if isinstance(outcome, LedgerError):
             raise outcome
+
+    def commit_own(self, submission: Submission, hour: int, settle: Callable[[], None]) -> None:
+        """Sequence an entry of this node's own desk; ``settle`` writes in the same transaction.
+
+        Raises what refuses it; then nothing was written, by ``settle`` neither.
+        """
+        self.check_clock(hour)
+        self._commit([submission], max(hour, self.state.hour), settle)
+
+    @property
+    def statute(self) -> Statute:
+        """The list of the roster version that this log stands under."""
+        return _statute_of(self.state.authority)
+
+    def check_lease(self) -> None:
+        """Raise `Conflict` if another process took the lease; inside the transaction of whoever writes."""
+        check_lease(self._database, self._token)
 
     def record(self) -> None:
         """See to it that ``on_commit`` has heard of the newest state: nothing newer may leave this node."""
@@ -151,20 +172,34 @@ class Sequencer:
         except LedgerError as error:
             return error
 
-    def _check_clock(self, hour: int) -> None:
+    def check_clock(self, hour: int) -> None:
+        """Raise `StoreError` where this node's clock stands behind its log: nothing is judged by it."""
         if hour < self.state.hour - CLOCK_BEHIND_MAX_HOURS:
             raise StoreError(
                 f"this node's clock stands {self.state.hour - hour} hours behind its own log: set it right"
             )
 
-    def _commit(self, opened: Sequence[Submission | LedgerError], hour: int) -> list[Outcome]:
+    def _commit(
+        self,
+        opened: Sequence[Submission | LedgerError],
+        hour: int,
+        settle: Callable[[], None] | None = None,
+    ) -> list[Outcome]:
+        """Write a batch in one transaction; with ``settle`` all of it must be taken."""
         batch = _Batch(self.state, Admission(self._bodies, self._keys), self._seen)
         with self._database.transaction():
-            check_lease(self._database, self._token)
+            self.check_lease()
             outcomes = [self._take(one, batch, hour) for one in opened]
+            if settle is not None:
+                _raise_refused(outcomes)
+                settle()
             note = self._seal(batch)
         self.state = batch.state
         self.record()
+        with contextlib.suppress(
+            StoreError
+        ):  # noted as due: the entry stands, and the next commit tries again
+            self._bodies.erase_due()
         return [self._receipt(one, note) if isinstance(one, int) else one for one in outcomes]
 
     def _take(self, one: Submission | LedgerError, batch: _Batch, hour: int) -> int | LedgerError:
@@ -183,6 +218,8 @@ class Sequencer:
             return error
         self._store.append(str(self.origin), [stored_leaf(judged, leaf.raw)])
         self._bodies.put(stored)
+        if one.private is not None:
+            self._bodies.note_due(misfiled_chain(one.private, self._bodies))
         return judged.index
 
     def _restore(self, one: Submission, index: int) -> None:
@@ -246,6 +283,13 @@ class _Batch:
         if isinstance(admitted, StoredEntry):
             return admitted
         raise Refused(tuple(admitted))
+
+
+def _raise_refused(outcomes: Sequence[int | LedgerError]) -> None:
+    """Raise the first refusal there is, which undoes the transaction around."""
+    for one in outcomes:
+        if isinstance(one, LedgerError):
+            raise one
 
 
 def _statute_of(authority: Authority) -> Statute:

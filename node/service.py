@@ -21,6 +21,7 @@ import aiohttp
 
 from ledger.errors import LedgerError, StoreError
 from node import handlers, http_server, structured_log
+from node.asked import REQUESTS_PATH
 from node.config import Config
 from node.http_client import drive, open_session
 from node.mirror import Mirror, pull
@@ -36,7 +37,14 @@ QUEUE_BYTES_MAX = 128 * 1024 * 1024
 """Bytes of submissions that may wait: a thousand of the largest would otherwise take 12 GB of memory."""
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """Submissions taken into one commit: some 10,000 records, a few seconds; the rest waits for the next."""
+DESK_TICK_S = 30.0
+"""How often the desk looks whether its hour has come: an access record is in the log after 61 minutes."""
 Result = TypeVar("Result")
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970 by this machine's clock."""
+    return time.time_ns() // 1_000_000
 
 
 def hour_now() -> int:
@@ -78,6 +86,7 @@ class Service:
                 await self._until_stopped(tasks)
                 if not self.stop.is_set():
                     tasks = [tasks[0], asyncio.create_task(self._publish_forever())]
+                    tasks.append(asyncio.create_task(self._enter_journal_forever()))
                     tasks += [asyncio.create_task(loop) for loop in self._mirror_loops(session)]
                     self._tell_ready()
                     await self._until_stopped(tasks)
@@ -86,6 +95,7 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._enter_journal()
             structured_log.event("node.stopped", origin=str(self._node.origin))
 
     async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> None:
@@ -118,6 +128,8 @@ class Service:
         try:
             if (request.method, request.path) == ("POST", handlers.ENTRIES_PATH):
                 return await self._enqueue(request.body)
+            if (request.method, request.path) == ("POST", REQUESTS_PATH):
+                return await self._answer_request(request.body)
             return await self._on_store(handlers.answer, self._node, request, hour_now())
         except LedgerError as error:
             return handlers.error_response(error)
@@ -129,6 +141,16 @@ class Service:
         self._queue.put_nowait((body, answered))
         self._queued_bytes += len(body)
         return await answered
+
+    async def _answer_request(self, body: bytes) -> Response:
+        """Answer a signed request; those under way count among the bytes that may wait."""
+        if self._queued_bytes + len(body) > QUEUE_BYTES_MAX:
+            raise StoreError("too much is waiting: ask again in a moment")
+        self._queued_bytes += len(body)
+        try:
+            return await self._on_store(handlers.answer_request, self._node, body, now_ms())
+        finally:
+            self._queued_bytes -= len(body)
 
     async def _next_batch(self) -> list[tuple[bytes, asyncio.Future[Response]]]:
         """Wait for a submission; return it with those that wait behind it, up to the bounds of a batch."""
@@ -169,6 +191,21 @@ class Service:
                 await self._on_store(self._node.publish)
             except LedgerError as error:  # a full or failing disk: shown as before until it is mended
                 structured_log.fault("publish.failed", error)
+
+    async def _enter_journal_forever(self) -> None:
+        while True:
+            await self._enter_journal()
+            await asyncio.sleep(DESK_TICK_S)
+
+    async def _enter_journal(self) -> None:
+        """Let the desk make its entry if it is due; what cannot be written now stays in the journal."""
+        try:
+            entered = await self._on_store(self._node.enter_journal, now_ms())
+        except LedgerError as error:
+            structured_log.fault("desk.failed", error)
+            return
+        if entered is not None:  # how many were asked about is nobody's business
+            structured_log.event("desk.entered", kept_back=entered.kept_back)
 
     async def _resume(self, session: aiohttp.ClientSession) -> None:
         """Hear what others hold of this log, then found it if it is new."""

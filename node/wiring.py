@@ -11,9 +11,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ledger import codec, keys
@@ -25,15 +26,20 @@ from ledger.names import Origin
 from ledger.note import verifier_of
 from ledger.roster import Roster, roster_hash
 from ledger.verify import read_rosters
-from node import body_store, key_store, lease, log_store
+from node import body_store, journal, key_store, lease, log_store, nonces
+from node.asked import RequestDoor
 from node.body_store import BodyStore
 from node.config import Config
 from node.database import Database
+from node.desk_entries import DeskEntries, Entered
 from node.durable_file import disk_errors
+from node.journal import AccessJournal
 from node.key_file import read_key_file
 from node.key_store import KeyStore
 from node.log_store import LogStore
 from node.mirror import Mirror
+from node.nonces import NonceStore
+from node.release import Release
 from node.resume import Answer, reason_to_wait
 from node.sequencer import Sequencer, SequencerKeys, load_state
 from node.sources import DirectorySource
@@ -44,6 +50,8 @@ ROSTER_DIRECTORY = "roster"
 OPENING_FILE = "opening.entry"
 NODE_KEY_FILE = "keys/node.key"
 OPENING_BYTES_MAX = 70_000
+SCHEMAS = (log_store.SCHEMA, body_store.SCHEMA, lease.SCHEMA, nonces.SCHEMA, journal.SCHEMA)
+"""All that lies in the log's database."""
 
 
 class Node:
@@ -63,7 +71,7 @@ class Node:
         with disk_errors(config.data):
             config.data.mkdir(parents=True, exist_ok=True)
         log_path, keys_path = config.data / "log.db", config.data / "keys.db"
-        self._database = Database(log_path, [log_store.SCHEMA, body_store.SCHEMA, lease.SCHEMA])
+        self._database = Database(log_path, SCHEMAS)
         self._keys_database = Database(keys_path, [key_store.SCHEMA])
         self.store = LogStore(self._database)
         data_keys = KeyStore(self._keys_database, secrets["master"], random)
@@ -88,6 +96,7 @@ class Node:
             token=token,
             on_commit=self._record_commit,
         )
+        self.requests, self._desk = self._open_requests(secrets, data_keys, random)
         self.mirrors = {
             name: Mirror(
                 self._database,
@@ -97,11 +106,34 @@ class Node:
             for name in self.rosters[-1].agencies
             if name != config.agency
         }
+        self._finish_erasures()
         self._faults: dict[str, str] = {}
         self.tree = StaticTree(self.store, config.ledger, pairs)
         self.publish()
         for mirror in self.mirrors.values():
             self.tree.publish(mirror.origin)
+
+    def _open_requests(
+        self, secrets: Mapping[str, bytes], data_keys: KeyStore, random: Callable[[int], bytes]
+    ) -> tuple[RequestDoor, DeskEntries]:
+        """What answers signed requests, and what tells families of it: both over the same journal."""
+        release = Release(
+            database=self._database,
+            sequencer=self.sequencer,
+            bodies=self.bodies,
+            data_keys=data_keys,
+            journal=AccessJournal(self._database, data_keys),
+            random=random,
+        )
+        door = RequestDoor(
+            ledger_id=self.ledger_id,
+            origin=self.origin,
+            sealing_seed=secrets["sealing"],
+            nonces=NonceStore(self._database),
+            release=release,
+        )
+        desk_key = keys.SigningKey(secrets["desk"])
+        return door, DeskEntries(ledger_id=self.ledger_id, signer=desk_key, release=release)
 
     def close(self) -> None:
         """Close both databases."""
@@ -115,6 +147,14 @@ class Node:
         if reason is None and self.sequencer.state.size == 0:
             return "its log is not opened yet: ask again in a moment"
         return reason
+
+    def enter_journal(self, now_ms: int) -> Entered | None:
+        """Make the desk's entry if its hour has come, and finish what was due for erasure."""
+        if self.waiting is not None:
+            return None
+        entered = self._desk.enter_if_due(now_ms)
+        self.bodies.erase_due()
+        return entered
 
     def publish(self) -> None:
         """Show the newest checkpoint of the own log, once the instance record has it."""
@@ -174,6 +214,11 @@ class Node:
         self.sequencer.open_era(Submission(entry=load_opening(self.config.directory)), hour)
         self.publish()
         return True
+
+    def _finish_erasures(self) -> None:
+        """What a kill left half erased; if something reads the database, the next commit tries again."""
+        with contextlib.suppress(StoreError):
+            self.bodies.erase_due()
 
     def _check_instance(self) -> str | None:
         size = self.store.size(str(self.origin))

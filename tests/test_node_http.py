@@ -156,6 +156,7 @@ def test_bytes_that_are_no_text_in_a_request_do_no_harm(served: RunningNode) -> 
         ("PUT", "/v1/entries", "POST"),
         ("GET", "/v1/entries", "POST"),
         ("DELETE", "/v1/entries", "POST"),
+        ("GET", "/v1/requests", "POST"),
         ("POST", "/v1/status", "GET"),
         ("DELETE", "/log/district/1/checkpoint", "GET"),
         ("PATCH", "/", "GET"),

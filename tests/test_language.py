@@ -1,0 +1,555 @@
+"""cli.language, cli.heard: all that staff read is there in both languages, and said in the chosen one."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import string
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli import heard, language, output
+from cli.failures import CellProblem, ListRefused
+from cli.heard import translated
+from cli.help_text import paragraphs
+from cli.language import Message, catalogue, placeholders, plural, say
+from cli.main import pledger
+from ledger.errors import Refused
+from ledger.rules import violation
+from ledger.statute import default_statute_json
+from node.protocol import Obstacle, Problem, ProblemAnswer
+from tests.source_texts import GAP, ROOT, has_cyrillic, holds, strings, template_of, templates
+from tests.staff_side import PASSPHRASE, connected
+from tests.world import World
+
+FILES = ("messages", *heard.FILES)
+MESSAGES = [(file, key, one) for file in FILES for key, one in catalogue(file).items()]
+NAMES = [f"{file}:{key}" for file, key, _ in MESSAGES]
+SPOKEN = (
+    "classes",
+    "completion",
+    "desk",
+    "explain",
+    "explained",
+    "explained_field",
+    "explained_kind",
+    "explanation",
+    "failures",
+    "grants",
+    "main",
+    "outbox",
+    "outgoing",
+    "parameters",
+    "passphrase",
+    "public_log",
+    "records",
+    "register",
+    "registrar",
+    "sending",
+    "showing",
+    "staff",
+    "told",
+    "topics",
+    "workspace",
+)
+"""Modules of the staff's commands: what they say stands in the catalogue."""
+NOT_SAID = {
+    "# Made by pledger staff; the secret key lies beside it in staff.key.": "a comment in staff.toml",
+    f"staff of {GAP}": "the name inside a key file",
+    f"{GAP} (and {GAP} more)": "kept in the outbox in English, and translated where it is shown",
+    "recorded as": "the heading of a table, which `headings` reads in the language",
+    'eval "$(pledger completion bash)"': "to be typed",
+    'eval "$(pledger completion zsh)"': "to be typed",
+    "pledger completion fish | source": "to be typed",
+}
+"""Sentences in these modules that nobody is told, and why."""
+OPERATOR = ("agency", "roster", "node", "export", "verify", "demo")
+"""Commands of operators and auditors, whose help stays English."""
+OF_OTHERS = ("heard.system.", "heard.typed.", "part.near", "list.")
+"""Said by the operating system and click; ``list`` by modules that are to call `say` themselves."""
+
+
+# The catalogue.
+
+
+@pytest.mark.parametrize(("file", "key", "message"), MESSAGES, ids=NAMES)
+def test_every_message_says_the_same_in_both_languages(file: str, key: str, message: Message) -> None:
+    """Same values, no text empty, Russian in Russian and English in English."""
+    assert message.en.strip() and message.ru.strip()
+    assert len(message.en) - len(message.en.lstrip()) == len(message.ru) - len(message.ru.lstrip())
+    assert {name for name, _ in placeholders(message.en)} == {name for name, _ in placeholders(message.ru)}
+    words = re.sub(r"\{[^}]*\}", "", message.ru)
+    assert not has_cyrillic(message.en)
+    assert has_cyrillic(message.ru) or not re.search("[a-z]{2}", words), f"{file}: {key} is not translated"
+
+
+@pytest.mark.parametrize(("file", "key", "message"), MESSAGES, ids=NAMES)
+def test_a_form_is_given_for_every_number(file: str, key: str, message: Message) -> None:
+    """Two forms in English, three in Russian; what is heard is counted only where digits stand."""
+    for text, count in ((message.en, 2), (message.ru, 3)):
+        for name, forms in placeholders(text):
+            assert forms is None or len(forms.split("|")) == count, key
+            assert file == "messages" or forms is None or name in heard.WHOLE_NUMBERS
+
+
+@pytest.mark.parametrize(
+    ("count", "form"),
+    [
+        (0, 2),
+        (1, 0),
+        (2, 1),
+        (4, 1),
+        (5, 2),
+        (11, 2),
+        (12, 2),
+        (14, 2),
+        (20, 2),
+        (21, 0),
+        (22, 1),
+        (25, 2),
+        (100, 2),
+        (101, 0),
+        (111, 2),
+        (112, 2),
+        (121, 0),
+        (1001, 0),
+        (1012, 2),
+    ],
+)
+def test_a_russian_number_takes_its_form(count: int, form: int) -> None:
+    """1 запись, 2 записи, 5 записей, 11 записей, 21 запись."""
+    forms = ("запись", "записи", "записей")
+    assert plural(count, forms) == forms[form]
+    assert plural(count, ("record", "records")) == ("record" if count == 1 else "records")
+
+
+# What the modules say.
+
+
+def spoken_modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted((ROOT / "cli").glob("*.py")):
+        yield path.stem, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def calls(tree: ast.AST, *names: str) -> Iterator[ast.Call]:
+    """The calls of functions of these names."""
+    for one in ast.walk(tree):
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in names:
+            yield one
+
+
+def test_every_key_that_is_said_is_in_the_catalogue_with_these_values() -> None:
+    """A missing key or value would be a traceback in front of a secretary."""
+    messages = catalogue("messages")
+    for module, tree in spoken_modules():
+        for call in calls(tree, "say"):
+            if not isinstance(call.args[0], ast.Constant):
+                continue
+            key = str(call.args[0].value)
+            assert key in messages, f"{module}: {key}"
+            given = {word.arg for word in call.keywords}
+            assert given == {name for name, _ in placeholders(messages[key].en)}, f"{module}: {key}"
+
+
+def test_every_key_is_said_somewhere() -> None:
+    """A text that nobody says any more is taken out."""
+    said, sections = set[str](), set[str]()
+    for _, tree in spoken_modules():
+        for node in strings(tree):
+            text = str(template_of(node))
+            said.add(text)
+            if GAP in text:
+                sections.add(text.partition(GAP)[0])
+        for call in calls(tree, "say_word"):
+            assert isinstance(call.args[0], ast.Constant)
+            sections.add(f"{call.args[0].value}.")
+    unsaid = [key for key in catalogue("messages") if key not in said]
+    assert [
+        key for key in unsaid if not key.startswith(tuple(one for one in sections if one.count(".")))
+    ] == []
+
+
+@pytest.mark.parametrize("module", SPOKEN)
+def test_no_sentence_of_the_staff_s_commands_stands_outside_the_catalogue(module: str) -> None:
+    """A new message needs its Russian before it can be said."""
+    tree = ast.parse((ROOT / "cli" / f"{module}.py").read_text(encoding="utf-8"))
+    hidden = {id(part) for call in calls_of_click(tree) for part in ast.walk(call)}
+    sentences = [
+        str(template_of(node)) for node in strings(tree) if id(node) not in hidden and is_sentence(node)
+    ]
+    assert [one for one in sentences if one not in NOT_SAID] == []
+
+
+def calls_of_click(tree: ast.AST) -> Iterator[ast.AST]:
+    """What makes commands and options (their help is tested below), and words to type (never translated)."""
+    for one in ast.walk(tree):
+        if isinstance(one, ast.FunctionDef):
+            yield from one.decorator_list
+        if isinstance(one, ast.Call):
+            called = ast.unparse(one.func)
+            if called in {"click.option", "group", "re.compile"}:
+                yield one
+        if isinstance(one, ast.Tuple) and len(one.elts) == 2 and ast.unparse(one.elts[0]).startswith("say("):
+            yield one.elts[1]
+
+
+def is_sentence(node: ast.AST) -> bool:
+    """Whether a string has two words of letters in a row."""
+    return re.search("[A-Za-z]{2,} [A-Za-z]{2,}", str(template_of(node))) is not None
+
+
+# What others say.
+
+
+def test_what_is_heard_is_still_said() -> None:
+    """A sentence that was reworded would fall back to English unseen."""
+    found = templates("ledger", "node", "cli")
+    found |= {text for text in leaves(default_statute_json()) if isinstance(text, str)}
+    for key, one in catalogue("heard").items():
+        literals = [part for part in re.split(r"\{[^}]*\}", one.en) if part]
+        if not key.startswith(OF_OTHERS):
+            assert any(holds(template, literals) for template in found), f"{key}: {one.en}"
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The values in JSON."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from leaves(one)
+    else:
+        yield value
+
+
+def record_details() -> Iterator[str]:
+    """What ``ledger.portfolio`` says of a record: the second half of its (rule, text) pairs."""
+    tree = ast.parse((ROOT / "ledger" / "portfolio.py").read_text(encoding="utf-8"))
+    for one in ast.walk(tree):
+        if isinstance(one, ast.Tuple) and len(one.elts) == 2:
+            rule, text = one.elts
+            if isinstance(rule, ast.Constant) and str(rule.value).startswith("record."):
+                found = template_of(text)
+                if found is not None:
+                    yield found
+
+
+def test_every_refusal_of_a_record_is_known_in_russian() -> None:
+    """These are what a clerk meets on a Monday morning, from this computer or from a node."""
+    language.use("ru")
+    details = [one for one in record_details() if one.strip(GAP + ": ")]
+    details += [one for one in templates("ledger/field_rules.py") if "given" in one]
+    details += [one for one in templates("node/durable_file.py") if ": " in one and GAP not in one]
+    assert len(details) > 25
+    assert [one for one in details if not has_cyrillic(translated(sample(one)))] == []
+
+
+def sample(template: str) -> str:
+    """A template with some values in its gaps."""
+    values = iter(string.ascii_lowercase)
+    return re.sub(GAP, lambda _: next(values), template)
+
+
+def test_every_form_of_a_field_is_known_in_russian() -> None:
+    """ "It must be ..." ends in Russian too."""
+    language.use("ru")
+    for kind in default_statute_json()["kinds"].values():
+        for text in descriptions(kind["schema"]):
+            assert has_cyrillic(translated(text)), text
+
+
+def descriptions(schema: Any) -> Iterator[str]:
+    """The descriptions in a schema."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("description"), str):
+            yield schema["description"]
+        for one in schema.values():
+            yield from descriptions(one)
+    elif isinstance(schema, list):
+        for one in schema:
+            yield from descriptions(one)
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        ("'6' given; it must be one of 2, 3, 4, 5", "дано '6'; нужно: одно из 2, 3, 4, 5"),
+        (
+            "'6' given; it must be one of 2, 3 where scale is ru5",
+            "дано '6'; нужно: одно из 2, 3, так как scale = ru5",
+        ),
+        (
+            "record.fields: value: missing; it must be a date such as 2026-09-01",
+            "record.fields: value: не указано; нужно: дата, например 2026-09-01",
+        ),
+        ("results.csv row 12", "results.csv строка 12"),
+        ("a row 12 text", "a row 12 text"),
+        (
+            "x.csv: No such file or directory; there is no such file or folder: check the path",
+            "x.csv: нет такого файла или папки; такого файла или папки нет: проверьте путь",
+        ),
+        ("record.identity: already recorded (and 3 more)", "record.identity: уже записано (и ещё 3)"),
+        ("nothing that anybody knows", "nothing that anybody knows"),
+        ("one of a kind", "one of a kind"),
+        ("Copy every log of a ledger into one file", "Copy every log of a ledger into one file"),
+    ],
+)
+def test_sentences_within_sentences_are_found(said: str, means: str) -> None:
+    """Rule, field, value and what would be right; what is not known is left as it is."""
+    assert translated(said) == said
+    language.use("ru")
+    assert translated(said) == means
+
+
+@given(st.text(max_size=300))
+def test_whatever_a_node_says_is_shown(text: str) -> None:
+    """No sentence breaks the translation."""
+    language.use("ru")
+    assert isinstance(translated(text), str)
+    language.use("en")
+    assert translated(text) == text
+
+
+@pytest.mark.parametrize("text", ["x of " * 400, ": " * 1_000, "a; b: " * 300, " given; it must be " * 110])
+def test_no_sentence_of_a_node_takes_long(text: str) -> None:
+    """A regular expression with many gaps would try all ways, for hours."""
+    language.use("ru")
+    start = time.monotonic()
+    translated(text[: heard.HEARD_CHARS_MAX])
+    assert time.monotonic() - start < 2
+
+
+# The language of a run.
+
+
+@pytest.mark.parametrize(
+    ("typed", "environment", "chosen"),
+    [
+        ([], {}, "en"),
+        ([], {"LANG": "ru_RU.UTF-8"}, "ru"),
+        ([], {"LANG": "ru"}, "ru"),
+        ([], {"LANG": "de_DE.UTF-8"}, "en"),
+        ([], {"LANG": "ru_RU.UTF-8", "LC_MESSAGES": "en_US.UTF-8"}, "en"),
+        ([], {"LANG": "en_US.UTF-8", "LC_MESSAGES": "C", "LC_ALL": "ru_RU.UTF-8"}, "ru"),
+        ([], {"LANG": "ru_RU.UTF-8", "LC_ALL": ""}, "ru"),
+        ([], {"LANG": "ru_RU.UTF-8", "PLEDGER_LANG": "en"}, "en"),
+        ([], {"LC_ALL": "C", "PLEDGER_LANG": "ru"}, "ru"),
+        (["--lang", "en", "explain"], {"PLEDGER_LANG": "ru"}, "en"),
+        (["explain", "--lang=ru"], {"PLEDGER_LANG": "en"}, "ru"),
+        (["explain", "--lang"], {"PLEDGER_LANG": "ru"}, "ru"),
+        (["explain", "--", "--lang", "ru"], {}, "en"),
+        (["--lang", "de"], {"LANG": "ru_RU"}, "ru"),
+    ],
+)
+def test_the_language_is_that_typed_then_the_variable_then_the_locale(
+    typed: list[str], environment: dict[str, str], chosen: str
+) -> None:
+    """POSIX order of the locale's variables; an empty one counts for nothing."""
+    language.choose(typed, environment)
+    assert language.current() == chosen
+
+
+def run(*words: str, env: dict[str, str] | None = None) -> Result:
+    """Type a command."""
+    return CliRunner().invoke(pledger, words, env=env or {})
+
+
+def leaf_commands(made: click.Command = pledger, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command of the tree."""
+    yield path, made
+    if isinstance(made, click.Group):
+        for name, command in made.commands.items():
+            yield from leaf_commands(command, f"{path} {name}".strip())
+
+
+COMMANDS = dict(leaf_commands())
+STAFF = {path: made for path, made in COMMANDS.items() if path.split(" ")[0] not in OPERATOR}
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_takes_a_language(path: str) -> None:
+    """Groups too: their help is read as well."""
+    names = {name for param in COMMANDS[path].params for name in param.opts}
+    assert "--lang" in names
+
+
+@pytest.mark.parametrize("path", STAFF)
+def test_the_help_of_the_staff_s_commands_is_there_in_russian(path: str) -> None:
+    """A new option needs its Russian; what stands in the catalogue must be the very English."""
+    language.use("ru")
+    made = STAFF[path]
+    texts = paragraphs(made.help).split("\n\n")
+    texts += [one.help for one in made.params if isinstance(one, click.Option) and one.help]
+    assert [text for text in texts if not has_cyrillic(translated(text))] == []
+    shown = run(*path.split(), "--help", "--lang", "ru").stdout
+    assert "Использование:" in shown and "Usage:" not in shown
+    assert "Example" not in shown and "Exit codes" not in shown
+
+
+def test_no_help_is_translated_that_nobody_wrote() -> None:
+    """A reworded docstring leaves no orphan."""
+    texts = {text for made in COMMANDS.values() for text in paragraphs(made.help).split("\n\n")}
+    texts |= {
+        one.help or "" for made in COMMANDS.values() for one in made.params if isinstance(one, click.Option)
+    }
+    epilogs = {line for made in COMMANDS.values() for line in (made.epilog or "").split("\n")}
+    clicks = {"Show this message and exit.", "required", "default: {value}"}
+    unknown = {one.en for one in catalogue("help").values()} - texts - epilogs - clicks
+    assert unknown == set()
+
+
+@pytest.mark.parametrize("path", [path for path in COMMANDS if path.split(" ")[0] in OPERATOR])
+def test_the_operator_s_help_is_whole_in_english(path: str) -> None:
+    """Not half and half."""
+    shown = run(*path.split(), "--help", "--lang", "ru").stdout
+    assert "Usage:" in shown and "Использование:" not in shown
+
+
+# Commands in both languages.
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    connected(tmp_path / "home", World())
+    (tmp_path / "roster.csv").write_text(
+        "local_id;name;stage;class_level;entry_type;date\n7a-01;Сказкина Алёна;basic;7;new;2026-09-01\n"
+    )
+    return tmp_path
+
+
+def typed(home: Path, *words: str | Path, lang: str = "ru") -> Result:
+    """Type a command in a workspace."""
+    environment = {"PLEDGER_HOME": str(home / "home"), "PLEDGER_PASSPHRASE": PASSPHRASE}
+    return run(*map(str, words), "--lang", lang, env=environment)
+
+
+def shape(value: Any) -> Any:
+    """JSON without its texts: keys, and what kind of value stands there."""
+    if isinstance(value, dict):
+        return {key: shape(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [shape(one) for one in value[:1]]
+    return type(value).__name__
+
+
+ENROL = ("class", "enrol", "ROSTER", "--notice-hash", "ab" * 32, "--shown-on", "2026-09-01", "--offline")
+
+
+def test_a_first_morning_is_in_russian(home: Path) -> None:
+    """What a secretary reads from the first command on; every line of it."""
+    words = [str(home / "roster.csv") if word == "ROSTER" else word for word in ENROL]
+    enrolled = typed(home, *words)
+    assert "в реестр класса зачислен 1 ученик" in enrolled.stdout
+    assert "2 подписаны и лежат в исходящих" in enrolled.stdout
+    assert "ждёт" in typed(home, "outbox", "list").stdout
+    assert "класс" in typed(home, "class", "list").stdout
+    again = typed(home, *words)
+    assert "1 уже стоял в нём и оставлен без изменений" in again.stdout
+    wrong = typed(home, "append", "subject_result", "--pupil", "7a-02", "value=good", "mark=5")
+    assert "нет в реестре класса" in wrong.stderr
+    assert "дано 'good'; нужно: отметка" in wrong.stderr
+    assert "нет такого поля у subject_result" in wrong.stderr
+    assert "ошибка:" in wrong.stderr and "что делать:" in wrong.stderr
+    for line in (*enrolled.stdout.splitlines(), *wrong.stderr.splitlines()):
+        assert has_cyrillic(line), line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("outbox", "list"),
+        ("class", "list"),
+        (),
+        ("explain", "value"),
+        ("append", "subject_result", "--pupil", "7a-02", "value=6"),
+        ("show", "ffffff"),
+        ("prove", "ffffff"),
+    ],
+)
+def test_json_has_the_same_keys_and_codes_in_both_languages(home: Path, words: tuple[str, ...]) -> None:
+    """A script reads the same whatever language its user speaks."""
+    found = [typed(home, *words, "--json", lang=lang) for lang in ("en", "ru")]
+    values = [json.loads(one.stdout) for one in found]
+    assert found[0].exit_code == found[1].exit_code
+    assert shape(values[0]) == shape(values[1])
+    assert values[0].get("error") == values[1].get("error")
+
+
+def test_pledger_alone_says_what_to_do_next_in_both_languages(tmp_path: Path) -> None:
+    """What to type is the same; what it is for is said."""
+    shown = {lang: run("--home", str(tmp_path), "--lang", lang).stdout for lang in language.LANGUAGES}
+    assert "What to do next:" in shown["en"] and "Что делать дальше:" in shown["ru"]
+    assert re.findall("pledger .*", shown["en"]) == re.findall("pledger .*", shown["ru"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("nonsense",),
+        ("import",),
+        ("import", "x.csv", "--kind", "results", "--nonsense"),
+        ("log", "--last", "0"),
+        ("staff", "grant", "x"),
+        ("completion", "tcsh"),
+        ("class", "list", "--home"),
+        ("class", "enrol", "x", "--shown-on", "tomorrow"),
+    ],
+)
+def test_a_mistyped_command_is_told_in_russian(words: tuple[str, ...]) -> None:
+    """Also what click finds before the command runs."""
+    result = run(*words, env={"PLEDGER_LANG": "ru"})
+    assert result.exit_code == 2
+    first = result.stderr.splitlines()[0]
+    assert first.startswith("ошибка: ") and has_cyrillic(first.removeprefix("ошибка: "))
+
+
+def test_an_error_of_the_rules_names_what_explains_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """A code, its sentence in Russian, and the command that says more."""
+    language.use("ru")
+    output.fail(Refused((violation("record.date", "date 2027-01-01 lies in the future"),)), as_json=False)
+    obstacle = Obstacle(
+        code="record.declined", detail="the family declined; contest_award is not required by law"
+    )
+    problem = Problem(status=403, code="record.declined", detail="x", obstacles=(obstacle,))
+    output.fail(ProblemAnswer(problem), as_json=False)
+    cell = CellProblem(
+        file="a.csv", row=2, text="record.notice: no notice to the family stands before this record"
+    )
+    output.fail(ListRefused([cell]), as_json=False)
+    shown = capsys.readouterr().err
+    assert "record.date: date 2027-01-01 — в будущем" in shown
+    assert "семья отказалась" in shown and "нет уведомления семьи" in shown
+    for code in ("record.date", "record.declined", "record.notice"):
+        assert f"объяснение: pledger explain {code}" in shown
+
+
+def test_what_a_node_calls_itself_never_becomes_a_command_to_type(capsys: pytest.CaptureFixture[str]) -> None:
+    """A false node's code stands in the error, but in nothing that a person would copy."""
+    output.fail(ProblemAnswer(Problem(status=403, code="x; rm -rf ~", detail="")), as_json=False)
+    assert "explain" not in capsys.readouterr().err
+
+
+def test_the_texts_are_packaged() -> None:
+    """Installed from a wheel the catalogue is there too."""
+    found = importlib.util.find_spec("cli")
+    assert found is not None and found.submodule_search_locations
+    assert '"samples/*.md", "texts/*.toml"]' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_a_number_in_a_message_is_said_with_its_word() -> None:
+    """The one place where forms are chosen works through `say`."""
+    said = {count: say("class.enrolled", count=count) for count in (1, 2)}
+    assert said == {
+        1: "1 pupil enrolled in the class register",
+        2: "2 pupils enrolled in the class register",
+    }
+    language.use("ru")
+    assert say("class.enrolled", count=5) == "в реестр класса зачислено 5 учеников"
