@@ -9,11 +9,11 @@ from cli.command import Decorated
 
 
 def yes_option(function: Decorated) -> Decorated:
-    """Add ``--yes``: the answer to `confirm`."""
+    """Add ``--yes``: the answer to `check_wanted`."""
     return click.option("--yes", is_flag=True, help="Do not ask.")(function)
 
 
-def confirm(question: str, *, yes: bool) -> None:
+def check_wanted(question: str, *, yes: bool) -> None:
     """Return if it is wanted; raise `Usage` where nobody is there to ask, `click.Abort` for a no."""
     if not yes and not output.ask_yes(question):
         raise click.Abort

@@ -38,7 +38,12 @@ NAMED_MAX = 10
 )
 @click.option("-o", "target", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File.")
 @click.option("--to", "to", type=HEX32, multiple=True, help="Staff key of whom it is for; may be repeated.")
-@click.option("--class", "class_name", metavar="CLASS", help="Only this class: 7а, or 7 for a year.")
+@click.option(
+    "--class",
+    "class_name",
+    metavar="CLASS",
+    help="Only this class; a number alone, such as 7, means all of a year.",
+)
 @click.option(
     "--register",
     "source",

@@ -48,8 +48,14 @@ class Move:
     "pledger class move next-year.csv --date 2027-09-01",
 )
 @click.argument("roster", type=click.Path(path_type=Path, dir_okay=False), required=False)
-@click.option("--from-class", metavar="CLASS", help="Everybody of this class: 7а, or 7 for all of a year.")
-@click.option("--to-class", metavar="CLASS", help="What the class is called then: 8а, or 8.")
+@click.option(
+    "--from-class",
+    metavar="CLASS",
+    help="Everybody of this class; a number alone, such as 7, means all of a year.",
+)
+@click.option(
+    "--to-class", metavar="CLASS", help="What the class is called then, or its number alone, such as 8."
+)
 @click.option("--date", "day", type=ISO_DATE, help="First day in the new class.")
 @offline_option
 @home_option

@@ -16,7 +16,7 @@ import click
 
 from cli import output
 from cli.command import command, home_option
-from cli.confirm import confirm, yes_option
+from cli.confirm import check_wanted, yes_option
 from cli.desk import Desk, open_desk
 from cli.failures import Usage
 from cli.handover import Handed, open_sealed, parse_sealed, seal_entry
@@ -47,7 +47,7 @@ def discard_command(entry: str, yes: bool, home: Path, passphrase_file: Path | N
         may_stand = (
             "" if stored.state == "refused" else " If it reached the node, it stands there all the same."
         )
-        confirm(f"Discard entry {name[:16]}, {_counted(stored.records)}?{may_stand}", yes=yes)
+        check_wanted(f"Discard entry {name[:16]}, {_counted(stored.records)}?{may_stand}", yes=yes)
         desk.outbox.drop(stored)
     lines = [f"discarded: entry {name[:16]}, {len(stored.records)} records"]
     if stored.pupils:
@@ -116,7 +116,7 @@ def adopt_command(
         register = merge_pupils(desk.register, left.pupils, file.name, beside=beside).register
         if left.records:
             what = f"Sign {_counted(left.records)} of a colleague under your own grant?"
-            confirm(f"{what} (--dry-run shows them)", yes=yes)
+            check_wanted(f"{what} (--dry-run shows them)", yes=yes)
         entries = _adopted(desk, left)
         desk.keep(entries)
         if register != desk.register:
