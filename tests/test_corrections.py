@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 
 import cli.desk
 from cli.desk import open_desk
+from cli.drafts import Draft
+from cli.foreseen import foresee
 from cli.main import pledger
 from cli.outbox import Outbox
 from cli.public_log import Target
@@ -435,15 +437,29 @@ def test_a_list_with_an_unknown_column_is_refused_by_its_name(clerk: Clerk) -> N
 
 
 def test_a_dry_run_names_what_stands_and_the_command_that_mends_it(clerk: Clerk, colleague: Clerk) -> None:
-    """A second computer is told before it signs: in conflict with what to type, and new."""
+    """A second computer is told before it signs: recorded, in conflict with what to type, new."""
     standing = clerk.signed("ALG", "5")
-    rows = "\n".join(
-        f"anna;2026/2027;q1;{subject};ru5;{value};term" for subject, value in (("ALG", "2"), ("ART", "3"))
-    )
-    header = "local_id;school_year;term;subject_code;scale;value;result_type"
-    path = colleague.file("list.csv", f"{header}\n{rows}\n")
-    said = colleague.ask("import", str(path), "--kind", "results", "--dry-run", code=4)
-    counts = {word: said["node"][word] for word in ("new", "recorded", "conflict", "refused")}
-    assert counts == {"new": 1, "recorded": 0, "conflict": 1, "refused": 0}
-    [command] = [one["command"] for one in said["node"]["rows"] if one["verdict"] == "conflict"]
+    changes: list[dict[str, str]] = [{}, {"value": "2"}, {"subject_code": "ART"}]
+    with open_desk(colleague.workspace.home, _passphrase_file(colleague)) as desk:
+        drafts = [_draft(_copy(standing, **change), row) for row, change in enumerate(changes, start=2)]
+        foreseen = foresee(desk, drafts)
+    value = foreseen.value()
+    assert [value[word] for word in ("new", "recorded", "conflict", "refused")] == [1, 1, 1, 0]
+    assert not foreseen.is_clean
+    [command] = [one["command"] for one in value["rows"] if one["verdict"] == "conflict"]
     assert command.startswith(f"pledger correct {standing.hash.hex()} ") and "value=2" in command
+    assert "subject_code" not in command
+
+
+def _draft(record: Record, row: int) -> Draft:
+    return Draft(
+        label=f"list.csv row {row}",
+        row=row,
+        local_id="anna",
+        subject=record.subject,
+        kind=record.kind,
+        fields=record.fields,
+        period=record.period,
+        act=record.basis.act or "",
+        identity=b"",
+    )
