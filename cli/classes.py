@@ -12,18 +12,22 @@ from pathlib import Path
 import click
 
 from cli import output
+from cli.aliases import alias_command, profile_command, transfer_command
 from cli.command import command, group, home_option
 from cli.desk import Desk, open_desk
 from cli.drafts import Draft, Origin, draft_row
 from cli.failures import CellProblem, ListRefused, Usage
+from cli.found import find_command, pupil_table, pupil_values, reader_line, reader_values
+from cli.handing import export_command, take_command
 from cli.headers import SUBJECT_COLUMN, UNIT_FIELD, columns_named
-from cli.language import headings, say
+from cli.language import say
+from cli.moves import move_command
 from cli.outbox import Stored
-from cli.output import Table
 from cli.parameters import HEX32, ISO_DATE
 from cli.passphrase import passphrase_option
 from cli.profile import Template, plain_template
-from cli.register import Pupil
+from cli.pupil import DECLINED, Pupil
+from cli.readers import READER_COMMANDS, check_holders, with_recovery
 from cli.table import Row, read_table
 from cli.table import Table as ListTable
 from cli.told import remark_others, show_told, tell
@@ -37,6 +41,8 @@ NOTICE_BYTES_MAX = 16 * 1024 * 1024
 NAME_COLUMN, CLASS_COLUMN, PROFILE_COLUMN, LEVEL_COLUMN = "name", "class", "profile", "class_level"
 DEFAULT_PROFILE = "school_only"
 """What holds until a family chooses: nobody outside the child's unit reads."""
+RETURNS = ("re_entry", "transfer")
+"""Types of enrolment of a pupil who may have been here before."""
 
 
 @command(
@@ -55,6 +61,14 @@ DEFAULT_PROFILE = "school_only"
     multiple=True,
     help="Staff or recovery key that may open the class register too; may be repeated.",
 )
+@click.option(
+    "--recovery",
+    "holders",
+    type=HEX32,
+    multiple=True,
+    help="Key of a recovery holder, who opens the register if your key is lost; give it twice.",
+)
+@click.option("--again", is_flag=True, help="Sign for pupils of the register too (an outbox was lost).")
 @click.option("--offline", is_flag=True, help="Sign and keep; send later with pledger outbox send.")
 @home_option
 @passphrase_option
@@ -65,6 +79,8 @@ def enrol_command(
     shown_on: datetime.date,
     notice_lang: str,
     recipients: tuple[bytes, ...],
+    holders: tuple[bytes, ...],
+    again: bool,
     offline: bool,
     home: Path,
     passphrase_file: Path | None,
@@ -73,22 +89,32 @@ def enrol_command(
 
     ROSTER has the columns local_id, name, stage, class_level, entry_type, date and, if wanted, class and
     profile. Names go into the encrypted class register and nowhere else. A pupil who is in the register
-    already is left alone.
+    already is left alone, unless the list says re_entry or transfer of one who had left.
     """
     notice = {"text_hash": _notice_hash(notice_hash, notice_file).hex(), "lang": notice_lang}
     notice |= {"shown_on": shown_on.isoformat(), "channel": "paper"}
     with open_desk(home, passphrase_file) as desk:
+        check_holders(holders, desk.signer.public_key)
         table = _read_roster(roster, desk.statute.kinds["enrolment"])
-        rows = [row for row in table.rows if row.cells.get(SUBJECT_COLUMN) not in desk.register.pupils]
+        rows = [row for row in table.rows if again or _is_new(row, desk)]
         desk, entries, drafts = _enrol(desk, table, rows, notice, recipients)
+        if holders:
+            desk = replace(desk, register=desk.save_register(with_recovery(desk.register, holders)))
         delivery = None if offline or not entries else desk.send()
     if delivery:
         remark_others(delivery, entries)
     answer = tell(entries, delivery, drafts)
     left = len(table.rows) - len(rows)
     lines = [say("class.enrolled", count=len(rows))]
+    declined = [one.local_id for one in drafts if one.fields.get("profile") == DECLINED]
+    lines += [say("class.declined", names=", ".join(declined))] if declined else []
     lines += [say("class.left_alone", count=left)] if left else []
-    show_told(replace(answer, parts=(*lines, *answer.parts)), enrolled=len(rows), left_alone=left)
+    show_told(
+        replace(answer, parts=(*lines, *answer.parts)),
+        enrolled=len(rows),
+        left_alone=left,
+        declined=declined,
+    )
 
 
 @command("list", "pledger class list", "pledger class list --json")
@@ -98,16 +124,17 @@ def list_command(home: Path, passphrase_file: Path | None) -> None:
     """Show the class register: local ids, names, classes."""
     with open_desk(home, passphrase_file) as desk:
         register = desk.register
-    columns = ["local_id", "name", "class"]
-    rows = [[one.local_id, one.name, one.class_name] for one in register.pupils.values()]
+    pupils = list(register.pupils.values())
     output.show(
-        {
-            "version": register.version,
-            "recipients": [key.hex() for key in register.recipients],
-            "pupils": [dict(zip(columns, row, strict=True)) for row in rows],
-        },
-        Table(columns=headings(columns), rows=rows) if rows else say("class.nobody"),
+        {"version": register.version, **reader_values(register), "pupils": pupil_values(pupils)},
+        *((pupil_table(pupils), reader_line(register)) if pupils else (say("class.nobody"),)),
     )
+
+
+def _is_new(row: Row, desk: Desk) -> bool:
+    """Whether a row enrols somebody: not in the register, or back after having left."""
+    known = desk.register.pupils.get(row.cells.get(SUBJECT_COLUMN, ""))
+    return known is None or bool(known.left and row.cells.get("entry_type") in RETURNS)
 
 
 def _notice_hash(notice_hash: bytes | None, notice_file: Path | None) -> bytes:
@@ -133,7 +160,7 @@ def _enrol(
     desk: Desk, table: ListTable, rows: Sequence[Row], notice: dict[str, str], recipients: Sequence[bytes]
 ) -> tuple[Desk, list[Stored], list[Draft]]:
     """Sign and keep notice and enrolment of new pupils, then write them into the register."""
-    pupils, problems = _pupils(rows, table)
+    pupils, problems = _pupils(rows, table, desk)
     writer = replace(desk.writer(), pids={one.local_id: one.pid for one in pupils})
     kinds = desk.statute.kinds
     templates = (
@@ -154,14 +181,14 @@ def _enrol(
         raise ListRefused(list(dict.fromkeys(problems)))
     entries = [_with_pupils(stored, pupils) for stored in desk.sign(drafts)]
     desk.keep(entries)
-    register = desk.register.adding(pupils).readable_by(recipients)
+    register = desk.register.knowing(pupils).readable_by(recipients)
     if register != desk.register:
         desk = replace(desk, register=desk.save_register(register))
     return desk, entries, drafts
 
 
-def _pupils(rows: Sequence[Row], table: ListTable) -> tuple[list[Pupil], list[CellProblem]]:
-    """New pupils with fresh pseudonyms, and what is wrong with their ids and names."""
+def _pupils(rows: Sequence[Row], table: ListTable, desk: Desk) -> tuple[list[Pupil], list[CellProblem]]:
+    """The pupils, new ones with fresh pseudonyms, and what is wrong with their ids and names."""
     pupils: dict[str, Pupil] = {}
     problems: list[CellProblem] = []
     for row in rows:
@@ -176,12 +203,26 @@ def _pupils(rows: Sequence[Row], table: ListTable) -> tuple[list[Pupil], list[Ce
             problems.append(table.cell_problem(row, SUBJECT_COLUMN, say("class.twice")))
             continue
         try:
-            pupils[local_id] = Pupil(
-                local_id=local_id, pid=os.urandom(SUBJECT_BYTES), name=name, class_name=class_name
-            )
+            pupils[local_id] = _pupil(row, local_id, name, class_name, desk)
         except Malformed as error:
             problems.append(table.cell_problem(row, NAME_COLUMN, str(error)))
     return list(pupils.values()), problems
+
+
+def _pupil(row: Row, local_id: str, name: str, class_name: str, desk: Desk) -> Pupil:
+    """A line of the register; one who is known keeps the pseudonym."""
+    known = desk.register.pupils.get(local_id)
+    return Pupil(
+        local_id=local_id,
+        pid=known.pid if known else os.urandom(SUBJECT_BYTES),
+        name=name,
+        class_name=class_name,
+        stage=row.cells.get("stage", ""),
+        level=row.cells.get(LEVEL_COLUMN, ""),
+        profile=row.cells.get(PROFILE_COLUMN, DEFAULT_PROFILE),
+        left=known.left if known and row.cells.get("entry_type") not in RETURNS else "",
+        alias_of=known.alias_of if known else "",
+    )
 
 
 def _with_pupils(stored: Stored, pupils: Sequence[Pupil]) -> Stored:
@@ -189,4 +230,19 @@ def _with_pupils(stored: Stored, pupils: Sequence[Pupil]) -> Stored:
     return replace(stored, pupils=tuple(one for one in pupils if one.pid in subjects))
 
 
-COMMANDS = [group("class", "The class register: enrol pupils, list them.", enrol_command, list_command)]
+COMMANDS = [
+    group(
+        "class",
+        "The class register: enrol pupils, move them on, share it, hand it over.",
+        enrol_command,
+        list_command,
+        find_command,
+        move_command,
+        transfer_command,
+        alias_command,
+        profile_command,
+        *READER_COMMANDS,
+        export_command,
+        take_command,
+    )
+]

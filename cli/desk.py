@@ -19,6 +19,7 @@ from cli.language import say
 from cli.outbox import Outbox, Stored
 from cli.parameters import day_number
 from cli.passphrase import take_passphrase
+from cli.pupil import DECLINED
 from cli.register import Register, read_register, write_register
 from cli.sending import Author, Delivery, send_waiting, sign_records
 from cli.workspace import Workspace, open_workspace
@@ -49,6 +50,9 @@ class Desk:
             unit=self.workspace.settings.unit,
             pids=self.register.pids(),
             today=now().date(),
+            declined=frozenset(
+                one.local_id for one in self.register.pupils.values() if one.profile == DECLINED
+            ),
         )
 
     def author(self) -> Author:
@@ -84,7 +88,8 @@ class Desk:
             return client.run(sending)
 
     def save_register(self, register: Register) -> Register:
-        """Write the class register's next version."""
+        """Write the class register's next version, without the readers whose last day is over."""
+        register = register.on_day(now().date().isoformat())
         return write_register(self.workspace.register_path, register, self.signer, os.urandom, self.trusted)
 
 
@@ -92,8 +97,22 @@ class Desk:
 def open_desk(home: Path, passphrase_file: Path | None) -> Iterator[Desk]:
     """Open the workspace with one passphrase, alone; complete the register from the outbox if need be."""
     workspace = open_workspace(home)
+    workspace.statute()
+    with hold_desk(workspace, unlock_workspace(workspace, passphrase_file)) as desk:
+        yield desk
+
+
+def unlock_workspace(workspace: Workspace, passphrase_file: Path | None) -> SigningKey:
+    """Return the staff key, its passphrase taken from where it was given."""
+    return workspace.unlock(
+        take_passphrase(passphrase_file, say("passphrase.staff_key", home=workspace.home))
+    )
+
+
+@contextlib.contextmanager
+def hold_desk(workspace: Workspace, signer: SigningKey) -> Iterator[Desk]:
+    """Hold an unlocked workspace alone, its register complete."""
     statute = workspace.statute()
-    signer = workspace.unlock(take_passphrase(passphrase_file, say("passphrase.staff_key", home=home)))
     with workspace.locked():
         outbox = Outbox(workspace.outbox_path, signer, os.urandom)
         trusted = [bytes.fromhex(key) for key in workspace.settings.colleagues]

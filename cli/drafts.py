@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cli.advice import advice_on
 from cli.cells import shown_value
 from cli.failures import CellProblem
 from cli.headers import SUBJECT_COLUMN, UNIT_FIELD
@@ -55,6 +56,8 @@ class Writer:
     pids: Mapping[str, bytes]
     """Local id to pseudonym: the class register."""
     today: datetime.date
+    declined: frozenset[str] = frozenset()
+    """Local ids of those whose family declined: about them only what a law requires."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,8 @@ def draft_row(
     applied = applied_kind(kind, fields)
     if applied.basis == "consent":
         problems.append(("", f"{kind.name} needs a consent in force, which a list cannot name"))
+    if applied.basis != "law" and local_id in writer.declined:
+        problems.append((SUBJECT_COLUMN, f"record.declined: {advice_on('record.declined')}"))
     if problems or subject is None:
         shown = {SUBJECT_COLUMN: local_id, **_texts(row, template)}
         return [_problem(row, origin, shown, *one) for one in problems]

@@ -24,7 +24,7 @@ from typing import Literal, TypeAlias
 
 from cli.failures import Usage
 from cli.language import say
-from cli.register import Pupil
+from cli.pupil import Pupil, parse_pupil, pupil_line
 from ledger import codec, keys
 from ledger.entry import Entry, PrivateBodies, check_parts, parse_header
 from ledger.errors import Conflict, Malformed, StoreError, Unproven
@@ -205,7 +205,7 @@ def _value(stored: Stored) -> list[object]:
         private and [private.padding_seed, [[one.owner_part, one.shown_part] for one in private.records]],
         list(submission.scopes),
         list(stored.labels),
-        [[one.local_id, one.pid, one.name, one.class_name] for one in stored.pupils],
+        [pupil_line(one) for one in stored.pupils],
     ]
 
 
@@ -233,7 +233,7 @@ def _parse(value: object) -> Stored:
         submission=submission,
         created_ms=created_ms,
         labels=tuple(labels),
-        pupils=tuple(Pupil(local_id=one[0], pid=one[1], name=one[2], class_name=one[3]) for one in pupils),
+        pupils=tuple(map(parse_pupil, pupils)),
         state=state,
         receipt=receipt,
         reason=reason,

@@ -5,24 +5,24 @@
     [signed, signature]
     signed = [1, version, writer key, [[recipient key, sealed content key]...], locked content]
 
-The content is locked under a random key, which is sealed to the staff key of each recipient: colleagues of
-the unit, and recovery holders. Anybody could seal a register to public keys, and so give a child's marks to
-another child; so the writer signs it, and a reader believes only its own key
-and colleagues that it named. The version grows with each writing. On disk it is never in the clear.
+The content, ``{pupils, recovery, until}``, is locked under a random key, which is sealed to the staff key of
+each recipient: colleagues of the unit (some until a day), and recovery holders. Anybody could seal a register
+to public keys, and so give a child's marks to another child; so the writer signs it, and a reader believes
+only its own key and colleagues that it named. The version grows with each writing. On disk it is never in
+the clear.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cli.language import say, say_word
+from cli.language import say
+from cli.pupil import Pupil, parse_pupil, pupil_line
 from ledger import codec, keys
 from ledger.errors import Conflict, Malformed, Unproven
 from ledger.keys import SigningKey
-from ledger.record import SUBJECT_BYTES
 from node.durable_file import read_file, replace_file
 
 FORMAT = 1
@@ -31,30 +31,9 @@ FILE_BYTES_MAX = 16 * 1024 * 1024
 PUPILS_MAX = 100_000
 RECIPIENTS_MAX = 64
 """A unit's staff and its recovery holders."""
-TEXT_MAX = 120
-"""Characters of a name; ids and classes are shorter."""
 _DOMAIN = b"pledger/register/v1\x00"
-_TEXT = re.compile(rf"[^\x00-\x1f\x7f]{{1,{TEXT_MAX}}}")
 
 RandomBytes = Callable[[int], bytes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pupil:
-    """One line: the school's id of the child, the pseudonym in the ledger, name and class."""
-
-    local_id: str
-    pid: bytes
-    name: str
-    class_name: str
-
-    def __post_init__(self) -> None:
-        for what, text in (("local_id", self.local_id), ("name", self.name), ("class", self.class_name)):
-            if not _TEXT.fullmatch(text):
-                named = say_word("register", what)
-                raise Malformed(say("register.line", what=named, text=repr(text[:40]), count=TEXT_MAX))
-        if len(self.pid) != SUBJECT_BYTES:
-            raise Malformed(say("register.pid", count=SUBJECT_BYTES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +45,10 @@ class Register:
     """By local id, in the order in which they were enrolled."""
     recipients: tuple[bytes, ...]
     """Staff and recovery keys (Ed25519) that can open it."""
+    recovery: tuple[bytes, ...] = ()
+    """Those of them that are recovery holders."""
+    until: Mapping[bytes, str] = field(default_factory=dict)
+    """The last day (ISO) of a recipient who reads for a time only."""
 
     def pids(self) -> dict[str, bytes]:
         """Local id to pseudonym."""
@@ -84,6 +67,26 @@ class Register:
         """Return the register with further recipients."""
         return replace(self, recipients=tuple(dict.fromkeys((*self.recipients, *recipients))))
 
+    def knowing(self, pupils: Iterable[Pupil]) -> Register:
+        """Return the register with these lines in the place of those of the same local ids, or added."""
+        return replace(self, pupils={**self.pupils, **{one.local_id: one for one in pupils}})
+
+    def without_reader(self, key: bytes) -> Register:
+        """Return the register that ``key`` will not be able to open any more."""
+        return replace(
+            self,
+            recipients=tuple(one for one in self.recipients if one != key),
+            recovery=tuple(one for one in self.recovery if one != key),
+            until={one: day for one, day in self.until.items() if one != key},
+        )
+
+    def on_day(self, today: str) -> Register:
+        """Return the register without the recipients whose last day is before ``today`` (ISO)."""
+        register = self
+        for key in [one for one, day in self.until.items() if day < today]:
+            register = register.without_reader(key)
+        return register
+
 
 def empty_register(own_key: bytes) -> Register:
     """Return a register that only ``own_key`` can open."""
@@ -101,8 +104,12 @@ def seal_register(register: Register, writer: SigningKey, random: RandomBytes) -
         [key, keys.seal(keys.sealing_key_of(key), content_key, random(keys.SEED_BYTES))]
         for key in register.recipients
     ]
-    lines = [[one.local_id, one.pid, one.name, one.class_name] for one in register.pupils.values()]
-    locked = keys.lock(content_key, codec.encode(lines), random(keys.NONCE_BYTES))
+    content = {
+        "pupils": [pupil_line(one) for one in register.pupils.values()],
+        "recovery": list(register.recovery),
+        "until": [[key, day] for key, day in register.until.items()],
+    }
+    locked = keys.lock(content_key, codec.encode(content), random(keys.NONCE_BYTES))
     signed = codec.encode([FORMAT, register.version + 1, writer.public_key, sealed, locked])
     return codec.encode([signed, writer.sign(_DOMAIN + signed)])
 
@@ -113,25 +120,20 @@ def open_register(data: bytes, reader: SigningKey, trusted: Iterable[bytes] = ()
     Raises `Malformed` for other bytes, `Unproven` if it was changed, is not sealed to the reader, or was
     written by somebody else.
     """
-    match codec.decode(data, bytes_max=FILE_BYTES_MAX):
-        case [bytes(signed), bytes(signature)]:
-            pass
-        case _:
-            raise Malformed(say("register.not_one"))
-    match codec.decode(signed, bytes_max=FILE_BYTES_MAX):
-        case [int(form), int(version), bytes(writer), list(sealed), bytes(locked)] if form == FORMAT:
-            pass
-        case _:
-            raise Malformed(say("register.newer"))
-    keys.check_signature(writer, _DOMAIN + signed, signature)
+    version, writer, recipients, locked = _parse_sealed(data)
     if writer not in {reader.public_key, *trusted}:
         raise Unproven(say("register.stranger", key=writer.hex()))
-    recipients = _recipients(sealed)
     if reader.public_key not in recipients:
         raise Unproven(say("register.not_yours"))
     content_key = keys.open_sealed(keys.sealing_seed_of(reader), recipients[reader.public_key])
     content = codec.decode(keys.unlock(content_key, locked), bytes_max=FILE_BYTES_MAX)
-    return Register(version=version, pupils=_pupils(content), recipients=tuple(recipients))
+    return _parse_content(content, version, tuple(recipients))
+
+
+def readers_of(data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the key that wrote a register and the keys that open it: they stand outside what is locked."""
+    _, writer, recipients, _ = _parse_sealed(data)
+    return writer, tuple(recipients)
 
 
 def read_register(path: Path, reader: SigningKey, trusted: Iterable[bytes] = ()) -> Register:
@@ -158,6 +160,47 @@ def write_register(
     return replace(register, version=register.version + 1)
 
 
+def _parse_sealed(data: bytes) -> tuple[int, bytes, dict[bytes, bytes], bytes]:
+    """Version, writer, recipients and locked content of bytes that the writer signed."""
+    match codec.decode(data, bytes_max=FILE_BYTES_MAX):
+        case [bytes(signed), bytes(signature)]:
+            pass
+        case _:
+            raise Malformed(say("register.not_one"))
+    match codec.decode(signed, bytes_max=FILE_BYTES_MAX):
+        case [int(form), int(version), bytes(writer), list(sealed), bytes(locked)] if form == FORMAT:
+            pass
+        case _:
+            raise Malformed(say("register.newer"))
+    keys.check_signature(writer, _DOMAIN + signed, signature)
+    return version, writer, _recipients(sealed), locked
+
+
+def _parse_content(content: object, version: int, recipients: tuple[bytes, ...]) -> Register:
+    match content:
+        case {"pupils": list(pupils), "recovery": list(recovery), "until": list(until), **rest} if not rest:
+            pass
+        case _:
+            raise Malformed(say("register.content_form"))
+    days = dict(_last_day(one) for one in until)
+    if not {*recovery, *days} <= set(recipients):
+        raise Malformed(say("register.readers_unknown"))
+    return Register(
+        version=version,
+        pupils=_pupils(pupils),
+        recipients=recipients,
+        recovery=tuple(recovery),
+        until=days,
+    )
+
+
+def _last_day(value: object) -> tuple[bytes, str]:
+    match value:
+        case [bytes(key), str(day)]:
+            return key, day
+    raise Malformed(say("register.until_form"))
+
+
 def _recipients(sealed: Sequence[object]) -> dict[bytes, bytes]:
     recipients: dict[bytes, bytes] = {}
     for one in sealed[: RECIPIENTS_MAX + 1]:
@@ -171,16 +214,10 @@ def _recipients(sealed: Sequence[object]) -> dict[bytes, bytes]:
     return recipients
 
 
-def _pupils(content: object) -> dict[str, Pupil]:
-    if not isinstance(content, list) or len(content) > PUPILS_MAX:
+def _pupils(content: list[object]) -> dict[str, Pupil]:
+    if len(content) > PUPILS_MAX:
         raise Malformed(say("register.pupils_limit", count=PUPILS_MAX))
-    pupils: dict[str, Pupil] = {}
-    for one in content:
-        match one:
-            case [str(local_id), bytes(pid), str(name), str(class_name)]:
-                pupils[local_id] = Pupil(local_id=local_id, pid=pid, name=name, class_name=class_name)
-            case _:
-                raise Malformed(say("register.lines_form"))
+    pupils = {one.local_id: one for one in map(parse_pupil, content)}
     if len(pupils) != len(content) or len({pupil.pid for pupil in pupils.values()}) != len(content):
         raise Malformed(say("register.once"))
     return pupils

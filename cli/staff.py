@@ -16,6 +16,7 @@ from cli.command import command, group, home_option
 from cli.failures import Usage
 from cli.grants import grant_command, revoke_command
 from cli.language import headings, say
+from cli.lost import lost_command
 from cli.output import Table
 from cli.parameters import HEX32, day_of
 from cli.passphrase import passphrase_option, take_passphrase
@@ -176,11 +177,12 @@ def _revoked_row(authority: Authority, key: bytes) -> list[object]:
 COMMANDS = [
     group(
         "staff",
-        "Staff keys: make one, grant and revoke, list.",
+        "Staff keys: make one, grant and revoke, list; what to do when one is lost.",
         key_command,
         connect_command,
         grant_command,
         revoke_command,
         list_command,
+        lost_command,
     )
 ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cli import output
+from cli.advice import advice_on
 from cli.cells import shown_value
 from cli.drafts import Draft
 from cli.failures import CellProblem, ListRefused
@@ -152,6 +153,8 @@ def _refusal(one: Obstacle, stored: Stored, drafts: Mapping[str, Draft]) -> Cell
     text = f"{one.code}: {translated(one.detail)}"
     if one.standing is not None:
         text = say("told.recorded_as", text=text, record=one.standing.hex()[:16])
+    if advice := advice_on(one.code):
+        text += f"; {advice}"
     label = stored.label_of(one.record) if one.record else ""
     draft = drafts.get(label)
     if draft is None:

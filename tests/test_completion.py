@@ -73,9 +73,9 @@ def offered(folder: Path, *words: str) -> list[str]:
     ("words", "found"),
     [
         (("ex",), {"explain", "export"}),
-        (("staff", ""), {"key", "connect", "grant", "revoke", "list"}),
+        (("staff", ""), {"key", "connect", "grant", "revoke", "list", "lost"}),
         (("explain", "record.i"), {"record.identity"}),
-        (("explain", "node.sto"), {"node.store"}),
+        (("explain", "node.st"), {"node.stale", "node.store"}),
         (("explain", "enrolment", "prize"), {"prizewinner"}),
         (("import", "x.csv", "--kind", "at"), {"attendance", "attendance_summary"}),
         (("append", "contest"), {"contest_award"}),

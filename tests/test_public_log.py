@@ -111,5 +111,5 @@ def test_what_staff_cannot_be_given_is_refused_before_it_is_signed(role: str, ki
 
 
 def test_the_staff_group_has_all_its_commands() -> None:
-    """key, connect, grant, revoke, list."""
-    assert set(COMMANDS[0].commands) == {"key", "connect", "grant", "revoke", "list"}
+    """key, connect, grant, revoke, list, lost."""
+    assert set(COMMANDS[0].commands) == {"key", "connect", "grant", "revoke", "list", "lost"}

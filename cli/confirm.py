@@ -1,0 +1,19 @@
+"""The one question that a command may ask, and the flag that answers it."""
+
+from __future__ import annotations
+
+import click
+
+from cli import output
+from cli.command import Decorated
+
+
+def yes_option(function: Decorated) -> Decorated:
+    """Add ``--yes``: the answer to `check_wanted`."""
+    return click.option("--yes", is_flag=True, help="Do not ask.")(function)
+
+
+def check_wanted(question: str, *, yes: bool) -> None:
+    """Return if it is wanted; raise `Usage` where nobody is there to ask, `click.Abort` for a no."""
+    if not yes and not output.ask_yes(question):
+        raise click.Abort
