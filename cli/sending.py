@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
 
 from cli.language import say
 from cli.outbox import Outbox, Stored, accepted, refused
@@ -36,16 +35,7 @@ ALREADY = "record.identity"
 REASON_CHARS_MAX = 200
 """A node's words as the outbox keeps them: a line, whatever the node sent."""
 
-Result = TypeVar("Result")
 RandomBytes = Callable[[int], bytes]
-
-
-class Runner(Protocol):
-    """What drives a procedure: `node.http_client.HttpClient`, or a test."""
-
-    def run(self, procedure: Procedure[Result]) -> Result:
-        """Return the procedure's result."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

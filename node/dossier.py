@@ -27,7 +27,7 @@ from ledger.tree import LogPath, RosterPath, Source, format_tree_path
 COMMENT = b"pledger dossier 1"
 """Says that the archive has exactly this layout."""
 BYTES_MAX = 2**32 - 2**20
-"""Without ZIP64; a ledger of ten million entries takes some 4 GB and is handed over as a directory."""
+"""Without ZIP64; a ledger of ten million entries takes some 4 GB and is verified at its address."""
 MEMBERS_MAX = 65_000
 """Without ZIP64 as well."""
 SIZE_MAX = MEMBERS_MAX * TILE_WIDTH
@@ -90,7 +90,7 @@ def log_members(source: Source, origin: Origin) -> Iterator[tuple[str, bytes]]:
         return
     size = parse_checkpoint(parse_note(checkpoint).text).size
     if size > SIZE_MAX:
-        raise Malformed(f"{origin}: {size} entries are more than a ZIP holds: export a directory instead")
+        raise Malformed(f"{origin}: {size} entries are more than a ZIP holds: verify its URL")
     yield format_tree_path(path("checkpoint")), checkpoint
     certified = _read(source, path("checkpoint.certified"))
     if certified is not None:
@@ -171,7 +171,7 @@ def _write_stream(stream: BinaryIO, members: Iterable[tuple[str, bytes]]) -> int
         directory.append(_central(name, crc, len(data), offset))
         offset += len(local) + len(data)
         if offset > BYTES_MAX or len(directory) > MEMBERS_MAX:
-            raise Malformed("too large for a ZIP: export a directory instead")
+            raise Malformed("too large for one ZIP: verify the node at its URL instead")
     central = b"".join(directory)
     stream.write(central + _end(len(directory), len(central), offset) + COMMENT)
     return len(directory)

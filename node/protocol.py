@@ -16,7 +16,6 @@ from ledger.codec import INTEGER_MAX
 from ledger.errors import LedgerError, Malformed
 from ledger.rules import Violation
 
-MSGPACK = "application/msgpack"
 OCTETS = "application/octet-stream"
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
