@@ -118,7 +118,7 @@ def check_layout(stream: BinaryIO, size: int) -> None:
     stream.seek(0)
     if not tail.endswith(COMMENT):
         if len(tail) >= _END.size and _has_other_comment(stream, size):
-            raise Malformed("its comment is damaged: it does not end as a dossier does")
+            raise Malformed("no ZIP, or one with a damaged end: it does not end as a dossier does")
         return
     try:
         _check_headers(stream, size, tail)
