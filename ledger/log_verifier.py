@@ -7,6 +7,7 @@ its own index, because the hash tiles name every leaf's hash beside the chain li
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from ledger import certify, note, tree
@@ -110,7 +111,7 @@ class LogVerifier:
                 self._warn(f"{self._path(file)}: the line of {name!r} is no cosignature that counts")
             if file in self._kept and found.transitions.get(int(file.rpartition("/")[2])) != signed:
                 self._warn(f"{self._path(file)} is not the first certified checkpoint under its version")
-        self._certified_size = min(found.size, self._end)
+        self._certified_size = found.size
         if level == "certified" and self._certified_size < self._end:
             text = f"certified up to {self._certified_size} of {self._end} entries{self._lacking(found)}"
             self._add("log.level", text)
@@ -120,7 +121,8 @@ class LogVerifier:
         known = self.state.size if self.state.undecided_at is None else self.state.undecided_at
         signed = [one for _, one, _ in self._notes] + list(more)
         decided = [one for one in signed if parse_checkpoint(one.text).size <= known]
-        return certify.certify(decided, self.state.authority, cards)
+        found = certify.certify(decided, self.state.authority, cards)
+        return replace(found, size=min(found.size, self._end))
 
     @property
     def _end(self) -> int:

@@ -88,19 +88,16 @@ def log_members(source: Source, origin: Origin, versions: Iterable[int]) -> Iter
     def path(file: str | Tile) -> LogPath:
         return LogPath(origin.agency, origin.era, "", file)
 
-    checkpoint = _read(source, path("checkpoint"))
+    kept = ["checkpoint.certified", *map(transition_file, versions)]
+    held = {format_tree_path(one): _read(source, one) for one in map(path, kept)}
+    checkpoint = _read(source, path("checkpoint"))  # last, so that none of the others can be beyond it
     if checkpoint is None:
         return
     size = parse_checkpoint(parse_note(checkpoint).text).size
     if size > SIZE_MAX:
         raise Malformed(f"{origin}: {size} entries are more than a ZIP holds: verify its URL")
-    certified = ["checkpoint.certified", *map(transition_file, versions)]
-    held = {format_tree_path(path("checkpoint")): checkpoint}
-    for file in certified:
-        data = _read(source, path(file))
-        if data is not None:
-            held[format_tree_path(path(file))] = data
-    yield from sorted(held.items())
+    held[format_tree_path(path("checkpoint"))] = checkpoint
+    yield from ((name, data) for name, data in sorted(held.items()) if data is not None)
     paths = [path("vkey"), *map(path, bundles_of(0, size)), *map(path, tiles_of(size))]
     for one in sorted(paths, key=format_tree_path):
         yield _pair(source, one)
