@@ -303,9 +303,7 @@ class LogStore:
         )
         return 0 if row is None or row[0] is None else int(row[0])
 
-    def _put_note(
-        self, table: str, origin: str, note: bytes, size: int, root: bytes, branch: str
-    ) -> None:
+    def _put_note(self, table: str, origin: str, note: bytes, size: int, root: bytes, branch: str) -> None:
         held = self.size(origin, branch)
         if size > held:
             raise Conflict(f"checkpoint of {size} leaves for {origin}, where {held} are held")
