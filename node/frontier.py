@@ -143,6 +143,7 @@ class FrontierHistory:
     def __init__(self, ledger_id: bytes) -> None:
         self._ledger_id = ledger_id
         self._rows: tuple[Row, ...] = ()
+        self._by_log: dict[tuple[str, int], Row] = {}
         self._roster: RosterName = (0, b"")
         self._before: OrderedDict[bytes, tuple[Row, ...]] = OrderedDict()
         self.digest = b""
@@ -152,12 +153,17 @@ class FrontierHistory:
         if self.digest and (roster, tuple(rows)) == (self._roster, self._rows):
             return False
         self._roster, self._rows = roster, tuple(rows)
+        self._by_log = {row.log: row for row in rows}
         self.digest = digest_of(roster, rows)
         self._before.pop(self.digest, None)
         self._before[self.digest] = self._rows
         while len(self._before) > DIGESTS_REMEMBERED:
             self._before.popitem(last=False)
         return True
+
+    def row(self, log: tuple[str, int]) -> Row | None:
+        """Return what is shown of one log."""
+        return self._by_log.get(log)
 
     def answer(self, since: bytes | None, now_s: int) -> bytes | None:
         """Return the whole, what changed since a digest still known, or None if nothing has."""

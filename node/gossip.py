@@ -26,7 +26,7 @@ from node.backoff import Backoff, jitter
 from node.clocks import Clocks
 from node.frontier import WAIT_MAX_S, Frontier, Row, merge
 from node.limits import Rate, TokenBuckets
-from node.mirror import pull
+from node.mirror import pull, pull_certified
 from node.parallel import verify_many
 from node.protocol import Procedure, Request, Response, Unreachable
 from node.pulls import PAUSE_MAX_S, Pair, Pulls, retry_after_s
@@ -67,7 +67,7 @@ class Gossip:
         self.peers: Backoff[str] = Backoff(surroundings.random, base_s=base_s, pause_max_s=PEER_PAUSE_MAX_S)
         pairs: Backoff[Pair] = Backoff(surroundings.random, base_s=base_s, pause_max_s=PAUSE_MAX_S)
         self._pairs = pairs
-        self.pulls = Pulls(self._take, self._is_ahead, self.peers, pairs)
+        self.pulls = Pulls(self._take, node.is_ahead, self.peers, pairs)
         self.clocks = Clocks(_now)
         self._watched: dict[str, None] = {}
         self._known: dict[str, Frontier] = {}
@@ -223,7 +223,7 @@ class Gossip:
                 await self._meet_own(agency)
             if row not in news:
                 self.pulls.withdraw(agency, origin)
-            elif self._is_ahead(origin, row):
+            elif self._node.is_ahead(row):
                 self.pulls.claim(agency, origin, row)
             else:  # another history: its checkpoint is the evidence
                 self.pulls.send(agency, origin)
@@ -275,10 +275,6 @@ class Gossip:
             if not names:
                 await asyncio.sleep(OWNERS_ROUND_S)
 
-    def _is_ahead(self, origin: Origin, row: Row) -> bool:
-        mirror = self._node.copy_of(origin)
-        return mirror is not None and row.size > mirror.state.size
-
     async def _take(self, agency: str, origin: Origin, bundles_max: int) -> int:
         """Take what an agency has that is new of a log; return how many leaves, -1 if it has not the log."""
         mirror = self._node.copy_of(origin)
@@ -288,6 +284,8 @@ class Gossip:
         try:
             pulled = await self.drive(agency, lambda: pull(state, held_bytes, bundles_max))
             new = await self._around.on_store(self._node.take, origin, pulled, verify_many) if pulled else -1
+            if pulled:
+                await self._take_certified(agency, origin, pulled.note)
         except Unreachable:
             raise
         except LedgerError as error:
@@ -295,8 +293,15 @@ class Gossip:
             raise
         if new > 0:
             structured_log.event("mirror.took", origin=str(origin), leaves=new, size=mirror.state.size)
-            await self.show()
+        await self.show()
         return new
+
+    async def _take_certified(self, agency: str, origin: Origin, note: bytes) -> None:
+        """Keep the cosignatures on what was pulled, and fetch what certifies it where that is not here."""
+        lacking = await self._around.on_store(self._node.take_certified, origin, [note])
+        if lacking is not None:
+            notes = await self.drive(agency, lambda: pull_certified(origin, lacking))
+            await self._around.on_store(self._node.take_certified, origin, notes)
 
     def _signed(self, agency: str, request: Request) -> Request:
         return authenticated(

@@ -53,9 +53,9 @@ class Pulls:
     """The pulls of one node."""
 
     def __init__(
-        self, take: Take, is_news: Callable[[Origin, Row], bool], peers: Backoff[str], pairs: Backoff[Pair]
+        self, take: Take, is_news: Callable[[Row], bool], peers: Backoff[str], pairs: Backoff[Pair]
     ) -> None:
-        """``is_news(origin, row)`` says whether a row is (still) ahead of what is held."""
+        """``is_news(row)`` says whether a row is (still) ahead of what is held."""
         self._take = take
         self._is_news = is_news
         self._peers = peers
@@ -125,7 +125,7 @@ class Pulls:
         claimed = []
         for origin in list(self._claims):
             by_agency = self._claims[origin]
-            for agency in [name for name, row in by_agency.items() if not self._is_news(origin, row)]:
+            for agency in [name for name, row in by_agency.items() if not self._is_news(row)]:
                 del by_agency[agency]
             if not by_agency:
                 del self._claims[origin]
@@ -158,7 +158,7 @@ class Pulls:
             self._fail(pair, error)
         else:
             self._peers.clear(agency)
-            if new > 0 or claim is None or not self._is_news(origin, claim):
+            if new > 0 or claim is None or not self._is_news(claim):
                 self._pairs.clear(pair)
             else:  # it has not got what its frontier names
                 self._pairs.fail(pair, _now())

@@ -16,10 +16,12 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ledger.errors import LedgerError, StoreError
+from ledger.names import parse_origin
 from node import handlers, structured_log
 from node.asked import REQUESTS_PATH
 from node.authentication import Authenticator
 from node.backoff import jitter
+from node.cosigning import Cosigning
 from node.frontier import FRONTIER_PATH
 from node.gossip import Gossip
 from node.limits import Limits
@@ -28,6 +30,7 @@ from node.sequencer import BATCH_MAX
 from node.session import fetch_checkpoint
 from node.surroundings import Surroundings
 from node.wiring import Node
+from node.witness import parse_add_checkpoint
 
 QUEUE_MAX = 1024
 """Submissions that may wait; beyond it a client is told to come back, before its body is looked at."""
@@ -57,6 +60,7 @@ class Service:
         self.gossip = Gossip(node, surroundings)
         self._authenticator = Authenticator(node.ledger_id, node.config.agency, node.node_key)
         self._limits = Limits()
+        self._cosigning = Cosigning(node, surroundings)
         self.stop = asyncio.Event()
 
     async def run(self, close_door: Callable[[], Awaitable[None]]) -> None:
@@ -92,9 +96,15 @@ class Service:
             task.result()
 
     def _loops(self) -> list[Coroutine[None, None, None]]:
-        """Everything that goes on, besides commits, until the node stops."""
-        own = [self._publish_forever(), self._enter_journal_forever(), self._hear_forever()]
-        return [*own, *self.gossip.loops()]
+        """All that goes on by itself, besides commits, once the node is ready."""
+        return [
+            self._publish_forever(),
+            self._enter_journal_forever(),
+            self._hear_forever(),
+            self._pin_forever(),
+            self._cosigning.run(),
+            *self.gossip.loops(),
+        ]
 
     async def _on_store(self, function: Callable[..., Result], *arguments: object) -> Result:
         return await self._around.on_store(function, *arguments)
@@ -118,6 +128,8 @@ class Service:
                 return await self._answer_request(request.body)
             if (request.method, path) == ("GET", FRONTIER_PATH):
                 return await self.gossip.answer(query, asker)
+            if (request.method, path) == ("POST", handlers.ADD_CHECKPOINT_PATH):
+                return await self._answer_witness(request.body)
             return await self._on_store(handlers.answer, self._node, request, self._hour())
         except LedgerError as error:
             return handlers.error_response(error)
@@ -139,6 +151,14 @@ class Service:
             return await self._on_store(handlers.answer_request, self._node, body, self._around.now_ms())
         finally:
             self._queued_bytes -= len(body)
+
+    async def _answer_witness(self, body: bytes) -> Response:
+        """Answer a log that wants a cosignature; leaves that are lacking are fetched at once."""
+        now_s = self._around.now_ms() // 1000
+        response = await self._on_store(handlers.answer_add_checkpoint, self._node, body, now_s)
+        if response.status == 503:
+            self.gossip.wake(parse_origin(parse_add_checkpoint(body).checkpoint.origin))
+        return response
 
     async def _next_batch(self) -> list[tuple[bytes, asyncio.Future[Response]]]:
         """Wait for a submission; return it with those that wait behind it, up to the bounds of a batch."""
@@ -178,10 +198,28 @@ class Service:
         while True:
             await asyncio.sleep(self._node.config.publish_interval_s)
             try:
-                await self._on_store(self._node.publish)
+                if await self._on_store(self._node.publish):
+                    self._cosigning.wake()
                 await self.gossip.show()
             except LedgerError as error:  # a full or failing disk: shown as before until it is mended
                 structured_log.fault("publish.failed", error)
+
+    async def _pin_forever(self) -> None:
+        """Let the desk pin new cards of the others; they come with the mirrored logs."""
+        told = ""
+        while True:
+            await asyncio.sleep(self._node.config.mirror_interval_s)
+            try:
+                at = asyncio.get_running_loop().time()
+                adopt = await self._on_store(self._node.adopt_if_due, at, self._hour())
+                if adopt is not None:
+                    pinned = [name for name, pin in adopt.cards.items() if pin]
+                    structured_log.event("desk.adopted", version=adopt.version, pinned=len(pinned))
+                told = ""
+            except LedgerError as error:
+                if str(error) != told:
+                    structured_log.fault("adopt.failed", error)
+                told = str(error)
 
     async def _enter_journal_forever(self) -> None:
         while True:

@@ -18,17 +18,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ledger import codec, keys
+from ledger.card_entries import format_card_entries
+from ledger.chain import ChainState
 from ledger.checkpoint import open_checkpoint
 from ledger.entry import Entry, check_parts, parse_header
 from ledger.errors import LedgerError, Malformed, StoreError
+from ledger.governance import Adopt
 from ledger.keys import VerifyMany
+from ledger.leaf import parse_leaf
 from ledger.merkle import EMPTY_ROOT, root_at
-from ledger.names import Origin
-from ledger.note import verifier_of
+from ledger.names import Origin, witness_key_name
+from ledger.note import Note, SignatureLine, verifier_of
 from ledger.roster import Roster
-from node import body_store, journal, key_store, lease, log_store, nonces
+from node import body_store, journal, key_store, lease, log_store, nonces, witness
 from node.asked import RequestDoor
 from node.body_store import BodyStore
+from node.certification import Certification
 from node.config import Config
 from node.database import Database
 from node.desk_entries import DeskEntries, Entered
@@ -40,17 +45,26 @@ from node.key_store import KeyStore
 from node.log_store import LogStore
 from node.mirror import Mirror, Pulled
 from node.nonces import NonceStore
+from node.pinning import Pinning
 from node.release import Release
 from node.resume import Answer, reason_to_refuse, reason_to_wait
 from node.rosters import Pair, check_following, load_rosters, save_roster, with_rosters
 from node.sequencer import Sequencer, SequencerKeys, load_state
 from node.static_tree import StaticTree
 from node.submission import Submission
+from node.witness import HeldLogs, Witness
 
 OPENING_FILE = "opening.entry"
 NODE_KEY_FILE = "keys/node.key"
 OPENING_BYTES_MAX = 70_000
-SCHEMAS = (log_store.SCHEMA, body_store.SCHEMA, lease.SCHEMA, nonces.SCHEMA, journal.SCHEMA)
+SCHEMAS = (
+    log_store.SCHEMA,
+    body_store.SCHEMA,
+    lease.SCHEMA,
+    nonces.SCHEMA,
+    journal.SCHEMA,
+    witness.SCHEMA,
+)
 """All that lies in the log's database."""
 
 
@@ -108,13 +122,17 @@ class Node:
             on_commit=self._record_commit,
         )
         self.requests, self._desk = self._open_requests(secrets, data_keys, random)
+        self.certification = Certification(self._database, self.store, self.states)
+        self.witness = self._open_witness(secrets["witness"])
+        self.pinning = self._open_pinning(secrets["desk"])
         self.mirrors: dict[str, Mirror] = {}
         self._own_copy: Mirror | None = None
         self._open_mirrors()
         self._finish_erasures()
         self._faults: dict[str, str] = {}
-        self.tree = StaticTree(self.store, config.ledger, pairs)
+        self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
         self.frontier = FrontierHistory(self.ledger_id)
+        self._seen_changes = (-1, -1, -1)
         self.publish()
         for mirror in self.mirrors.values():
             self.tree.publish(mirror.origin)
@@ -168,6 +186,12 @@ class Node:
             self.tree.publish(origin)
         return new
 
+    def take_certified(self, origin: Origin, notes: Sequence[bytes]) -> list[int] | None:
+        """Keep the cosignatures on checkpoints of a log that is held; see `Certification.lacking_of`."""
+        for note in notes:
+            self.certification.take(note)
+        return self.certification.lacking_of(str(origin))
+
     def take_roster(self, pair: Pair) -> Roster:
         """Take the next roster version, durable on return; raise what forbids it, with nothing changed."""
         roster = check_following(self.rosters, pair)
@@ -185,25 +209,70 @@ class Node:
     def show_frontier(self) -> bool:
         """Let the frontier say what is shown now; return whether that is news."""
         newest = self.rosters[-1]
+        changes = (self._database.changes, self.tree.changes, newest.version)
+        if changes == self._seen_changes:
+            return False
+        self._seen_changes = changes
         rows = sorted((self._row(origin) for origin in self.logs()), key=lambda row: row.log)
         return self.frontier.show((newest.version, newest.hash), rows)
 
     def _row(self, origin: Origin) -> Row:
         shown = self.tree.published(origin)
         size, root = (0, b"") if shown is None else (shown[1].size, shown[1].root)
-        return Row(agency=origin.agency, era=origin.era, size=size, root=root)
+        return Row(
+            agency=origin.agency,
+            era=origin.era,
+            size=size,
+            root=root,
+            certified_size=min(size, self.store.certified_size(str(origin))),
+            cosigned_size=self.witness.latest(str(origin)).size,
+        )
 
     def news(self, rows: Sequence[Row]) -> list[Row]:
         """Return the rows of another node that are ahead of what is held here, or of another history."""
         return [row for row in rows if row.size and self._is_news(Origin(self.config.ledger, *row.log), row)]
 
+    def is_ahead(self, row: Row) -> bool:
+        """Whether another node shows more leaves of a log, or more of it certified, than is held here.
+
+        A look at memory only: it is asked each time that pulls are scheduled.
+        """
+        mirror, own = self.copy_of(Origin(self.config.ledger, *row.log)), self.frontier.row(row.log)
+        if mirror is None:
+            return False
+        return row.size > mirror.state.size or own is None or row.certified_size > own.certified_size
+
     def _is_news(self, origin: Origin, row: Row) -> bool:
         if origin != self.origin and self.copy_of(origin) is None:
             return False
-        return row.size > self.store.size(str(origin)) or self._root_at(origin, row.size) != row.root
+        held = self.store.size(str(origin))
+        if row.size > held or self._root_at(origin, row.size) != row.root:
+            return True
+        own = self.frontier.row(row.log)
+        return own is not None and row.certified_size > own.certified_size
 
     def _root_at(self, origin: Origin, size: int) -> bytes:
         return root_at(self.store.reader(str(origin)), size)
+
+    def _open_witness(self, seed: bytes) -> Witness:
+        key = keys.SigningKey(seed)
+        logs = HeldLogs(
+            self.store,
+            self.certification,
+            own=str(self.origin),
+            witness_key=key.public_key,
+            reason_to_wait=lambda: self.waiting,
+        )
+        return Witness(self._database, key, witness_key_name(self.config.ledger, self.config.agency), logs)
+
+    def _open_pinning(self, seed: bytes) -> Pinning:
+        return Pinning(
+            ledger_id=self.ledger_id,
+            signer=keys.SigningKey(seed),
+            sequencer=self.sequencer,
+            others=lambda: {name: mirror.state for name, mirror in self.mirrors.items()},
+            rosters=lambda: self.rosters,
+        )
 
     def _open_requests(
         self, secrets: Mapping[str, bytes], data_keys: KeyStore, random: Callable[[int], bytes]
@@ -250,10 +319,14 @@ class Node:
         self.bodies.erase_due()
         return entered
 
-    def publish(self) -> None:
-        """Show the newest checkpoint of the own log, once the instance record has it."""
+    def publish(self) -> bool:
+        """Show the newest checkpoint of the own log, once the instance record has it; return if it is new."""
         self.sequencer.record()
-        self.tree.publish(self.origin)
+        return self.tree.publish(self.origin)
+
+    def adopt_if_due(self, at: float, hour: int) -> Adopt | None:
+        """Let the desk write the adopt that is due; see `Pinning.adopt_if_due`."""
+        return None if self.waiting is not None else self.pinning.adopt_if_due(at, hour)
 
     def _reason_to_wait(self) -> str | None:
         if self.refusal is not None:
@@ -267,6 +340,30 @@ class Node:
     def logs(self) -> list[Origin]:
         """Every log that this node holds, its own first."""
         return [self.origin, *(mirror.origin for mirror in self.mirrors.values())]
+
+    def states(self) -> dict[str, ChainState]:
+        """Return the state of every log that this node holds, by origin, its own first."""
+        own = self._own_copy.state if self._own_copy else self.sequencer.state
+        held = [own, *(mirror.state for mirror in self.mirrors.values())]
+        return {str(state.origin): state for state in held}
+
+    def keep_cosignatures(self, note: Note, lines: Sequence[SignatureLine]) -> None:
+        """Keep good lines on a checkpoint of the own log; see `Certification.keep`."""
+        with self._database.transaction():
+            self.certification.keep(note, lines)
+
+    def card_entries(self) -> bytes:
+        """Return the entries of the cards that the own log pins, and of its own newest card."""
+        own = self.sequencer.state.authority
+        pins = own.adopt.adopt.cards.values() if own.adopt else ()
+        wanted = {pin[1] for pin in pins if pin} | ({own.card.hash} if own.card else set())
+        places = [
+            (origin, placed.place.index)
+            for origin, state in self.states().items()
+            for placed in state.authority.cards
+            if placed.hash in wanted
+        ]
+        return format_card_entries(parse_leaf(self.store.leaf(*one)).entry for one in places)
 
     def faults(self) -> dict[str, str]:
         """By origin, why a mirror does not go on."""
@@ -297,6 +394,9 @@ class Node:
                 size=self.sequencer.state.size,
                 root_at=lambda size: self._root_at(self.origin, size),
             )
+        if note is not None:
+            with contextlib.suppress(LedgerError):  # another history: the answer says so
+                self.certification.take(note)
 
     @property
     def unheard(self) -> list[str]:
