@@ -277,6 +277,8 @@ class Cosigning:
         size = flight.checkpoint.size
         if peer.old is None:
             peer.old = await self._around.on_store(self._collector.last_size, agency, flight)
+            if peer.old == size:  # its line came before this start, or in another's copy
+                return None
         for _ in range(TURNS_MAX):
             if peer.old > size:  # it cosigned a newer one of ours: the next one in flight will be beyond
                 return None
