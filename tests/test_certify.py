@@ -342,6 +342,23 @@ def test_an_agency_with_a_new_root_key_counts_only_by_a_card_of_that_key() -> No
     assert is_certified(log, ["sport", "centre", "district"])
 
 
+def test_a_version_that_drops_agencies_and_changes_a_root_key_needs_the_old_quorum() -> None:
+    """Two of the new version, one of them under a key that the old one did not know, are not enough."""
+    world = world_of()
+    stay = {"sport": "sport root", "port": "port root 2"}
+    world.next_roster(stay, ends={name: world.logs[name].end() for name in FOUR if name != "sport"})
+    log, port = world.logs["sport"], world.logs["port"]
+    adopt(port)
+    port.take(port.leaf(port.entry([port.next_card(urls=())], by="root 2")))
+    adopt(log)
+    assert not is_certified(log, ["sport", "port"])
+    assert is_certified(log, ["sport", "port", "centre"])
+    assert certified(log, {"checkpoint": log.cosigned(["sport", "port", "district"])}) == (
+        log.state.size,
+        {2},
+    )
+
+
 def test_a_version_cannot_be_skipped_by_adopting_once_more() -> None:
     """With no certified note between, the quorum of each version since the last certified one is needed."""
     world = world_of()
