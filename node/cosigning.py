@@ -1,7 +1,8 @@
 """Gathering cosignatures on the own log: one published checkpoint in flight, the same text to all witnesses.
 
-The newest published checkpoint takes the place of the one in flight once that is certified, or after
-`IN_FLIGHT_MAX_S`: a busy log would otherwise show each witness another size and never reach a quorum.
+The newest published checkpoint takes the place of the one in flight once that is certified, after
+`IN_FLIGHT_MAX_S`, or when an adopt has changed who counts: a busy log that showed each witness another size
+would never reach a quorum.
 Publishing waits for none of this. Lines lie in the store; after a restart the gathering goes on from there.
 
 Witnesses of others differ in their answers (a 409 for what the text calls 422, with or without its type, 429,
@@ -33,6 +34,8 @@ IN_FLIGHT_MAX_S = 30.0
 """Longer than a witness needs to fetch what it lacks, shorter than anybody waits for a receipt."""
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 60.0
 """Between two questions to a witness that fails: doubled each time, then less by chance."""
+TOLD_AT = 3
+"""Failures in a row after which the operator is told: one is usual, while a witness fetches new leaves."""
 RETRY_AFTER_MAX_S = 600
 """However long a witness asks us to wait."""
 TURNS_MAX = 3
@@ -169,10 +172,13 @@ class Collector:
 
     def _is_replaced(self, flight: InFlight, published: Checkpoint, at: float) -> bool:
         """Whether the published checkpoint takes the place of the one in flight."""
-        if published.size == flight.checkpoint.size:
+        size = flight.checkpoint.size
+        if published.size == size:
             return False
-        is_certified = self._node.store.certified_size(self._origin) >= flight.checkpoint.size
-        return is_certified or at - flight.since >= IN_FLIGHT_MAX_S
+        authority = self._node.sequencer.state.authority
+        is_certified = self._node.store.certified_size(self._origin) >= size
+        is_repinned = len(authority.standing(size).adopts) != len(authority.standing(published.size).adopts)
+        return is_certified or is_repinned or at - flight.since >= IN_FLIGHT_MAX_S
 
     def _keys(self, agency: str, flight: InFlight) -> list[NoteVerifier]:
         """The witness keys of an agency that are known: the one pinned, and that of its newest card."""
@@ -251,7 +257,8 @@ class Cosigning:
             wait_s = max(answer.after_s, wait_s * (0.5 + self._around.random.random() / 2))
             peer.due = asyncio.get_running_loop().time() + wait_s
             size = flight.checkpoint.size
-            structured_log.event("cosigning.later", agency=agency, size=size, reason=answer.reason[:200])
+            if peer.failures == TOLD_AT:
+                structured_log.event("cosigning.later", agency=agency, size=size, reason=answer.reason[:200])
         self.wake()
 
     async def _ask_each_address(self, agency: str, peer: _Peer, flight: InFlight) -> Later | None:
@@ -270,6 +277,8 @@ class Cosigning:
         size = flight.checkpoint.size
         if peer.old is None:
             peer.old = await self._around.on_store(self._collector.last_size, agency, flight)
+            if peer.old == size:  # its line came before this start, or in another's copy
+                return None
         for _ in range(TURNS_MAX):
             if peer.old > size:  # it cosigned a newer one of ours: the next one in flight will be beyond
                 return None
