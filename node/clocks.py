@@ -2,12 +2,13 @@
 
 What is remembered of another agency is the difference between its clock and a clock that only counts on (the
 loop's), so that setting this node's clock right is seen at once, and silence ages nobody. A few who lie about
-the time do nothing; n - q + 1 who agree that this clock is hours off are more than may be wrong together.
+the time do nothing; n - q + 1 who agree that this clock is hours off are more than may be wrong together. They
+must also be most of those heard: of three agencies, one with a wrong clock must not stop the two others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from ledger.roster import quorum_of
 
@@ -31,7 +32,7 @@ class Clocks:
         """Take what an agency's clock shows at this moment, in seconds since 1970."""
         self._offsets[agency] = now_s - self._counter()
 
-    def reason_to_wait(self, now_ms: int, agencies: Iterable[str], own_hour: int) -> str | None:
+    def reason_to_wait(self, now_ms: int, agencies: Collection[str], own_hour: int) -> str | None:
         """Return why this node's clock cannot be right, or None.
 
         ``agencies`` are all of the newest roster, ``own_hour`` is that of the own log's last leaf.
@@ -39,14 +40,11 @@ class Clocks:
         hour = now_ms // 3_600_000
         if hour < own_hour - BEHIND_MAX_HOURS:
             return f"this node's clock stands {own_hour - hour} hours behind its own log: set it right"
-        count = len(list(agencies))
         now = now_ms / 1000 - self._counter()
-        astray = {
-            name: self._offsets[name] - now
-            for name in sorted(self._offsets)
-            if name in set(agencies) and abs(self._offsets[name] - now) > ASTRAY_S
-        }
-        if not astray or len(astray) < count - quorum_of(count) + 1:
+        heard = {name: self._offsets[name] - now for name in sorted(agencies) if name in self._offsets}
+        astray = {name: offset for name, offset in heard.items() if abs(offset) > ASTRAY_S}
+        needed = len(agencies) - quorum_of(len(agencies)) + 1
+        if len(astray) < needed or 2 * len(astray) <= len(heard):
             return None
         named = [f"{name} by {_hours(offset)}" for name, offset in list(astray.items())[:NAMED_MAX]]
         more = f" and {len(astray) - NAMED_MAX} more" if len(astray) > NAMED_MAX else ""

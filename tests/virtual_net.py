@@ -149,7 +149,11 @@ class Net:
 
     async def carry(self, sender: str, name: str | None, request: Request) -> Response:
         await asyncio.sleep(WIRE_S)
-        if name is None or (name not in self.peers and name not in self.lies) or (sender, name) in self.blocked:
+        if (
+            name is None
+            or (name not in self.peers and name not in self.lies)
+            or (sender, name) in self.blocked
+        ):
             raise Unreachable("no answer: nobody is there")
         honest = Response(status=404)
         if name in self.peers:
