@@ -161,6 +161,11 @@ class FrontierHistory:
             self._before.popitem(last=False)
         return True
 
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """What is shown of all logs."""
+        return self._rows
+
     def row(self, log: tuple[str, int]) -> Row | None:
         """Return what is shown of one log."""
         return self._by_log.get(log)
