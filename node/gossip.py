@@ -110,6 +110,11 @@ class Gossip:
         self._pairs.clear((origin.agency, origin))
         self.pulls.send(origin.agency, origin)
 
+    def fail(self, agency: str, error: LedgerError) -> None:
+        """Leave an agency alone for a while, because of what came of asking it."""
+        self.peers.fail(agency, _now(), pause_min_s=retry_after_s(error))
+        self._silent[agency] = isinstance(error, Unreachable)
+
     def heard_from(self, agency: str) -> None:
         """An agency's node has asked something, so it runs: a pause that it had for silence is over."""
         if self._silent.pop(agency, False):
@@ -188,8 +193,7 @@ class Gossip:
             except LedgerError as error:
                 if self.peers.failures(agency) == 0:
                     structured_log.fault("watch.failed", error, agency=agency)
-                self.peers.fail(agency, _now(), pause_min_s=retry_after_s(error))
-                self._silent[agency] = isinstance(error, Unreachable)
+                self.fail(agency, error)
                 self._known.pop(agency, None)
                 return
             if is_known:  # the first answer proves little: one who lies next would never be paused for long
