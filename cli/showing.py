@@ -78,8 +78,9 @@ def show_command(name: str, home: Path, passphrase_file: Path | None) -> None:
         receipt = None if stored.receipt is None else _checked(stored, desk.workspace.target().log)
         entries, shown = desk.outbox.entries(), [record] if record else stored.records
         sequels = [sequel_of(one, entries, desk.register) for one in shown]
-        pairs = zip(shown, sequels, strict=True)
-        records = [_record_value(desk, stored, one, sequel) for one, sequel in pairs]
+        records = [
+            _record_value(desk, stored, one, sequel) for one, sequel in zip(shown, sequels, strict=True)
+        ]
     value = {"entry_id": stored.entry_id.hex(), "state": stored.state, "reason": stored.reason or None}
     pairs = zip(records, sequels, strict=True)
     lines = [line for one, sequel in pairs for line in _record_lines(one, sequel)]

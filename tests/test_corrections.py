@@ -254,6 +254,12 @@ def test_a_misfiled_record_goes_to_the_right_pupil_and_leaves_no_body(clerk: Cle
     opened(clerk.agency, nodes, look)
 
 
+def shown_by(clerk: Clerk, name: str) -> list[dict[str, Any]]:
+    """The records that ``show`` shows."""
+    found: list[dict[str, Any]] = json.loads(clerk.type("show", name, "--json").stdout)["records"]
+    return found
+
+
 def test_a_moved_record_is_shown_as_moved(clerk: Clerk) -> None:
     """Whoever looks the old one up learns where it is now; no ``show`` lets it pass for standing."""
     wrong = clerk.signed("ALG", "5")
