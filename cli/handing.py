@@ -24,6 +24,7 @@ from cli.passphrase import passphrase_option
 from cli.readers import with_recovery
 from cli.register import FILE_BYTES_MAX, Register, open_register, readers_of, seal_register
 from cli.trust import beside_option, check_writer, from_option
+from ledger.errors import Malformed
 from ledger.keys import sealing_key_of
 from node.durable_file import create_file, read_file
 
@@ -109,7 +110,10 @@ def take_command(
 
 def _read(desk: Desk, path: Path, named: bytes | None, typed: str) -> Register:
     data = read_file(path, bytes_max=FILE_BYTES_MAX)
-    writer, _ = readers_of(data)
+    try:
+        writer, _ = readers_of(data)
+    except Malformed as error:
+        raise Malformed(f"{path}: {say('register.not_one')}") from error
     check_writer(desk, path, writer, named, typed)
     return open_register(data, desk.signer, [writer])
 

@@ -79,7 +79,7 @@ def parse_sealed(data: bytes) -> Sealed:
             return Sealed(
                 ledger_id=ledger_id, agency=agency, writer=writer, recipient=recipient, content=content
             )
-    raise Malformed(say("handover.newer"))
+    raise Malformed(say("handover.form"))
 
 
 def open_sealed(sealed: Sealed, reader: SigningKey) -> Handed:

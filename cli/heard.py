@@ -46,11 +46,14 @@ class Template:
     names: tuple[str, ...]
 
 
-def translated(text: str) -> str:
-    """Return an English sentence of another package in the language of this run, as far as it is known."""
+def translated(text: str, *, is_part: bool = False) -> str:
+    """Return an English sentence of another package in the language of this run, as far as it is known.
+
+    ``is_part`` says that the text is known to be what stands within such a sentence.
+    """
     if language.current() == "en" or len(text) > HEARD_CHARS_MAX:
         return text
-    return _translated(text, NESTED_MAX, is_part=False)
+    return _translated(text, NESTED_MAX, is_part=is_part)
 
 
 @cache
@@ -92,7 +95,7 @@ def _translated(text: str, depth: int, *, is_part: bool) -> str:
 
 @cache
 def _meanings() -> dict[str, str]:
-    """The first sentence of what a rule or an answer of a node means, said where its detail is not known."""
+    """Rule, answer of a node or class of error to its meaning, said where the rest is not known."""
     said = {key: one.ru for key, one in catalogue("rules").items() if key.endswith(".means")}
     codes = {key.partition(".")[2].removesuffix(".means"): ru for key, ru in said.items()}
     return {code: ru.partition(". ")[0].rstrip(".") for code, ru in codes.items()}

@@ -259,7 +259,8 @@ def _text_of(error: BaseException) -> str:
         return f"{where}{translated(error.strerror or str(error))}"
     if isinstance(error, click.ClickException):
         return translated(error.format_message())
-    return translated(str(error)) or type(error).__name__
+    name = type(error).__name__
+    return translated(f"{name}: {error}").removeprefix(f"{name}: ") or name
 
 
 def _problems_of(error: BaseException) -> list[dict[str, Any]]:

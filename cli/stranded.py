@@ -31,6 +31,7 @@ from cli.records import offline_option
 from cli.sending import Delivery, sign_records
 from cli.told import remark_others, show_told, tell
 from cli.trust import beside_option, check_writer, from_option
+from ledger.errors import Malformed
 from ledger.keys import sealing_key_of
 from ledger.record import Record
 from node.durable_file import create_file, read_file
@@ -138,7 +139,10 @@ def _open_entry(desk: Desk, prefix: str) -> Stored:
 
 
 def _read(desk: Desk, path: Path, named: bytes | None) -> Handed:
-    sealed = parse_sealed(read_file(path, bytes_max=FILE_BYTES_MAX))
+    try:
+        sealed = parse_sealed(read_file(path, bytes_max=FILE_BYTES_MAX))
+    except Malformed as error:
+        raise Malformed(f"{path}: {say('handover.form')}") from error
     settings = desk.workspace.settings
     if (sealed.ledger_id, sealed.agency) != (desk.workspace.ledger_id, settings.agency):
         raise Usage(say("stranded.elsewhere", path=path, agency=sealed.agency))

@@ -115,7 +115,7 @@ def _taken(field: str, words: list[str], kind: Kind) -> str:
 
 
 def _wanted(kind: Kind, field: str) -> str:
-    return translated(expected(kind.schema["properties"][field]))
+    return translated(expected(kind.schema["properties"][field]), is_part=True)
 
 
 def _quoted(text: str) -> str:
