@@ -147,16 +147,21 @@ def ask_passphrase(text: str, *, is_new: bool) -> str:
 
 
 def ask_yes(question: str, *parts: str | Table) -> bool:
-    """Show what it is about on standard error and return the answer; without a terminal raise `Usage`."""
+    """Show what it is about on standard error and return the answer; without a terminal raise `Usage`.
+
+    A pipe is not waited for: one that stays open and says nothing would hold a nightly script for ever.
+    """
     console = _console(sys.stderr)
     for part in parts:
         _print_part(console, part)
-    try:
-        return click.confirm(question, err=True)
-    except click.Abort:
-        if sys.stdin.isatty():
-            raise
-        raise Usage("nobody is there to answer: type the command again with --yes") from None
+    if not is_attended():
+        raise Usage("nobody is there to answer: type the command again with --yes")
+    return click.confirm(question, err=True)
+
+
+def is_attended() -> bool:
+    """Whether somebody sits at a terminal, who can be asked."""
+    return sys.stdin.isatty()
 
 
 @contextlib.contextmanager

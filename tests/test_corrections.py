@@ -17,6 +17,7 @@ import cli.desk
 from cli.desk import open_desk
 from cli.drafts import Draft
 from cli.foreseen import foresee
+from cli.import_records import make_records
 from cli.main import pledger
 from cli.outbox import Outbox
 from cli.public_log import Target
@@ -31,7 +32,7 @@ from node.sources import HttpSource
 from node.submission import Submission
 from node.wiring import Node
 from tests.agencies import Agency, Nodes, found_agencies, post
-from tests.staff_side import PASSPHRASE, UNIT
+from tests.staff_side import PASSPHRASE, UNIT, attended
 from tests.world import DAY, seed
 
 ROSTER = (
@@ -56,15 +57,16 @@ class Clerk:
     folder: Path
     workspace: Workspace
 
-    def type(self, *words: str | Path, code: int | None = 0, answer: str = "") -> Result:
-        """Run a command; it must end with this exit code, and never with a traceback."""
+    def type(self, *words: str | Path, code: int | None = 0, answer: str | None = None) -> Result:
+        """Run a command, at a terminal if there is an answer; no traceback, and this exit code."""
         environment = {
             "PLEDGER_HOME": str(self.workspace.home),
             "PLEDGER_PASSPHRASE": PASSPHRASE,
             "PLEDGER_PASSPHRASE_FILE": "",
         }
         typed = [str(word) for word in words]
-        result = CliRunner().invoke(pledger, typed, env=environment, input=answer)
+        with attended(answer):
+            result = CliRunner().invoke(pledger, typed, env=environment, input=answer)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert code is None or result.exit_code == code, result.output
         return result
@@ -133,7 +135,7 @@ def clerk(tmp_path: Path, agency: Agency) -> Clerk:
     """A clerk with two pupils and three marks recorded."""
     made = employ(agency, tmp_path / "clerk", "clerk")
     made.type("class", "enrol", made.file("roster.csv", ROSTER), *NOTICE)
-    made.type("import", made.file("results.csv", RESULTS), "--kind", "results")
+    made.type("import", made.file("results.csv", RESULTS), "--kind", "results", "--yes")
     return made
 
 
@@ -168,8 +170,8 @@ def test_a_correction_shows_old_and_new_and_is_signed_after_one_question(clerk: 
     assert "1 recorded" in result.stdout
 
 
-@pytest.mark.parametrize("answer", ["n\n", ""])
-def test_without_a_yes_nothing_is_signed(clerk: Clerk, answer: str) -> None:
+@pytest.mark.parametrize("answer", ["n\n", None])
+def test_without_a_yes_nothing_is_signed(clerk: Clerk, answer: str | None) -> None:
     """No, and nobody there to answer."""
     before = clerk.entries()
     clerk.type("correct", clerk.signed("ALG", "5").hash.hex(), "value=4", answer=answer, code=2)
@@ -442,7 +444,8 @@ def test_a_dry_run_names_what_stands_and_the_command_that_mends_it(clerk: Clerk,
     changes: list[dict[str, str]] = [{}, {"value": "2"}, {"subject_code": "ART"}]
     with open_desk(colleague.workspace.home, _passphrase_file(colleague)) as desk:
         drafts = [_draft(_copy(standing, **change), row) for row, change in enumerate(changes, start=2)]
-        foreseen = foresee(desk, drafts)
+        foreseen = foresee(desk, drafts, make_records(drafts, os.urandom))
+    assert foreseen is not None
     value = foreseen.value()
     assert [value[word] for word in ("new", "recorded", "conflict", "refused")] == [1, 1, 1, 0]
     assert not foreseen.is_clean
