@@ -17,8 +17,8 @@ more, it is completed from here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -57,6 +57,9 @@ class Stored:
     state: State = "waiting"
     receipt: bytes | None = None
     reason: str = ""
+    number: int = field(default=0, compare=False)
+    """The order in which what is not accepted was put here; clocks are set back, and tell no order within one
+    millisecond. 0 before it is put."""
 
     @property
     def entry_id(self) -> bytes:
@@ -85,10 +88,15 @@ class Outbox:
         self._archive = folder / "accepted"
         self._key = hashlib.sha256(_DOMAIN + signer.seed).digest()
         self._random = random
+        self._last: int | None = None
 
     def put(self, stored: Stored) -> None:
-        """Keep a new entry, durable on return; raise `Conflict` if it is here already."""
+        """Keep a new entry after all others, durable on return; raise `Conflict` if it is here already.
+
+        One that has a number already, because it takes another's place, keeps it.
+        """
         self._make(self._folder)
+        stored = stored if stored.number else replace(stored, number=self._next_number())
         if (self._archive / self._name(stored.entry_id)).exists():
             raise Conflict(say("outbox.accepted_already", entry=stored.entry_id.hex()))
         create_file(self._path(stored.entry_id), self._locked(stored))
@@ -117,12 +125,13 @@ class Outbox:
 
     def entries(self) -> list[Stored]:
         """Return everything in the outbox, oldest first."""
-        return _in_order([*self._read_all(self._archive), *self._open()])
+        found = [*self._read_all(self._archive), *self._open()]
+        return sorted(found, key=lambda one: (one.created_ms, one.number))
 
     def waiting(self, *, with_refused: bool = False) -> list[Stored]:
-        """Return what is to be sent, oldest first."""
+        """Return what is to be sent, in the order in which it was put here."""
         wanted = {"waiting", "refused"} if with_refused else {"waiting"}
-        return [one for one in _in_order(self._open()) if one.state in wanted]
+        return sorted((one for one in self._open() if one.state in wanted), key=lambda one: one.number)
 
     def find(self, prefix: str) -> tuple[Stored, Record | None]:
         """Return the entry whose id, or one of whose records, starts with these hex digits."""
@@ -137,6 +146,13 @@ class Outbox:
             several = say("outbox.several_found", prefix=prefix)
             raise Usage(several if found else say("outbox.none_found", prefix=prefix))
         return found[0]
+
+    def _next_number(self) -> int:
+        """One more than any that is not accepted; the workspace is held alone, so it is counted once."""
+        if self._last is None:
+            self._last = max((one.number for one in self._open()), default=0)
+        self._last += 1
+        return self._last
 
     def _open(self) -> list[Stored]:
         """What is not accepted; an entry that a stop left in both folders is accepted."""
@@ -179,10 +195,6 @@ class Outbox:
         return keys.lock(self._key, codec.encode(_value(stored)), self._random(keys.NONCE_BYTES))
 
 
-def _in_order(entries: Iterable[Stored]) -> list[Stored]:
-    return sorted(entries, key=lambda one: (one.created_ms, one.entry_id))
-
-
 def accepted(stored: Stored, receipt: bytes) -> Stored:
     """Return the entry with its receipt."""
     return replace(stored, state="accepted", receipt=receipt, reason="")
@@ -206,6 +218,7 @@ def _value(stored: Stored) -> list[object]:
         list(submission.scopes),
         list(stored.labels),
         [pupil_line(one) for one in stored.pupils],
+        stored.number,
     ]
 
 
@@ -222,6 +235,7 @@ def _parse(value: object) -> Stored:
             list(scopes),
             list(labels),
             list(pupils),
+            int(number),
         ]:
             pass
         case _:
@@ -237,6 +251,7 @@ def _parse(value: object) -> Stored:
         state=state,
         receipt=receipt,
         reason=reason,
+        number=number,
     )
 
 

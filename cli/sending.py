@@ -95,7 +95,7 @@ def sign_records(
     entries: list[Stored] = []
     for cut in range(0, len(records), RECORDS_MAX):
         end = cut + RECORDS_MAX
-        entries.append(_signed(records[cut:end], labels[cut:end], author, len(entries)))
+        entries.append(_signed(records[cut:end], labels[cut:end], author))
         progress(say("sending.signed"), min(end, len(records)), len(records))
     return entries
 
@@ -179,12 +179,11 @@ def _without(stored: Stored, dropped: set[bytes], author: Author) -> Stored | No
     if not left:
         return None
     records, labels = zip(*left, strict=True)
-    again = _signed(records, labels, author, 0)
-    return replace(again, created_ms=stored.created_ms, pupils=stored.pupils)
+    again = _signed(records, labels, author)
+    return replace(again, created_ms=stored.created_ms, number=stored.number, pupils=stored.pupils)
 
 
-def _signed(records: Sequence[Record], labels: Sequence[str], author: Author, number: int) -> Stored:
-    """One entry; ``number`` keeps those of one list in order."""
+def _signed(records: Sequence[Record], labels: Sequence[str], author: Author) -> Stored:
     bodies = PrivateBodies(padding_seed=author.random(32), records=tuple(records))
     entry = sign_private(
         bodies,
@@ -195,6 +194,6 @@ def _signed(records: Sequence[Record], labels: Sequence[str], author: Author, nu
     )
     return Stored(
         submission=Submission(entry=entry, private=bodies),
-        created_ms=author.now_ms + number,
+        created_ms=author.now_ms,
         labels=tuple(labels),
     )

@@ -61,11 +61,9 @@ def test_five_days_offline_then_everything_is_sent_in_its_order(
     clerk = clerks["clerk"]
     for days in (5, 4, 3, 2, 1):
         then = now() - datetime.timedelta(days=days)
-        if days == 5:  # one clock for both would leave their order to chance
-            before = then - datetime.timedelta(minutes=1)
-            monkeypatch.setattr("cli.desk.now", lambda before=before: before)
-            clerk.enrol("--offline")
         monkeypatch.setattr("cli.desk.now", lambda then=then: then)
+        if days == 5:
+            clerk.enrol("--offline")
         text = RESULTS.replace("ALG", f"SUB{days}")
         clerk.type("import", clerk.file("r.csv", text), "--kind", "results", "--yes", "--offline")
     monkeypatch.undo()
@@ -199,6 +197,28 @@ def test_what_reached_the_node_after_all_is_recognised_when_adopted(
     clerk.type("outbox", "send")
     value = colleague.ask("outbox", "adopt", path, "--from", clerk.key, "--yes")
     assert (value["recorded"], value["already_recorded"]) == (0, 6)
+    assert colleague.entries() == []
+
+
+def test_a_correction_that_reached_the_node_after_all_is_recognised_when_adopted(
+    clerk: Clerk, clerks: dict[str, Clerk], nodes: Nodes
+) -> None:
+    """A correction and a withdrawal, handed over and sent by their author too: nothing is left refused."""
+    colleague = clerks["colleague"]
+    nodes.start(clerk.agency)
+    grant(clerk.agency, "clerk", "colleague")
+    clerk.type("outbox", "send")
+    import_results(clerk)
+    five, four = sorted(clerk.entries()[-1].records, key=lambda one: str(one.fields["value"]), reverse=True)
+    clerk.type("correct", five.hash.hex(), "value=3", "--offline", "--yes")
+    clerk.type("withdraw", four.hash.hex(), "--reason", "court", "--offline", "--yes")
+    paths = [clerk.home.with_name(f"{number}.sealed") for number in (-1, -2)]
+    for number, path in zip((-1, -2), paths, strict=True):
+        clerk.type("outbox", "hand-over", name_of(clerk, number), "--to", colleague.key, "-o", path)
+    assert clerk.ask("outbox", "send")["recorded"] == 2
+    for path in paths:
+        value = colleague.ask("outbox", "adopt", path, "--from", clerk.key, "--yes")
+        assert (value["recorded"], value["already_recorded"]) == (0, 1)
     assert colleague.entries() == []
 
 
