@@ -16,7 +16,7 @@ from cli.command import now
 from cli.patience import FIRST_S, LONGEST_S, is_passing, pauses
 from ledger.errors import Unproven
 from node.protocol import Problem, ProblemAnswer
-from tests.agencies import DEADLINE_S, Nodes, found_agencies, wait_for
+from tests.agencies import DEADLINE_S, Nodes, RunningNode, found_agencies, wait_for
 from tests.agencies import nodes as nodes
 from tests.clerks import RESULTS, Clerk, clerk_of, exchange, grant
 from tests.spoiled import extended, flipped, truncated
@@ -293,21 +293,18 @@ def test_discarding_asks_and_throws_away_only_what_was_not_accepted(clerk: Clerk
 # Killed, and two at once.
 
 
+def mark(code: str) -> list[str]:
+    fields = {"school_year": "2024/2025", "term": "q1", "scale": "ru5", "value": "5", "result_type": "term"}
+    return [f"{name}={value}" for name, value in (fields | {"subject_code": code}).items()]
+
+
 def test_kill_9_between_signing_and_sending_is_mended_by_the_next_send(clerk: Clerk, nodes: Nodes) -> None:
     """The tool dies while it sends to a node that is stopped; what it signed goes out once, as it was."""
     node = nodes.start(clerk.agency)
     grant(clerk.agency, "clerk")
     clerk.type("outbox", "send")
     node.process.send_signal(signal.SIGSTOP)
-    mark = [
-        "school_year=2024/2025",
-        "term=q1",
-        "subject_code=ALG",
-        "scale=ru5",
-        "value=5",
-        "result_type=term",
-    ]
-    process = clerk.start("append", "subject_result", "--pupil", "7a-01", *mark)
+    process = clerk.start("append", "subject_result", "--pupil", "7a-01", *mark("ALG"))
     wait_for(lambda: list(clerk.workspace.outbox_path.glob("[0-9a-f]*.sealed")), "the signed entry")
     wait_for(lambda: clerk.states() == ["accepted", "waiting"], "the whole entry")
     process.kill()
@@ -318,6 +315,31 @@ def test_kill_9_between_signing_and_sending_is_mended_by_the_next_send(clerk: Cl
     assert clerk.entries()[-1].entry_id == signed
     again = import_results(clerk)
     assert (again["already_recorded"], again["recorded"]) == (1, 1)
+
+
+def test_a_node_killed_in_the_middle_of_a_send_loses_and_doubles_nothing(clerk: Clerk, nodes: Nodes) -> None:
+    """kill -9 after some of forty entries were taken; it comes back, and one send brings the rest."""
+    node = nodes.start(clerk.agency)
+    grant(clerk.agency, "clerk")
+    clerk.type("outbox", "send")
+    start, count = size_of(node), 40
+    for number in range(count):
+        clerk.type("append", "subject_result", "--pupil", "7a-01", *mark(f"S{number}"), "--offline")
+    sending = clerk.start("outbox", "send", "--json")
+    wait_for(lambda: size_of(node) > start + 1, "the first entries")
+    node.kill()
+    answer = json.loads(sending.communicate(timeout=DEADLINE_S)[0])
+    assert sending.returncode == 5
+    assert 0 < answer["recorded"] < count and answer["recorded"] + answer["waiting"] == count
+    node = nodes.start(clerk.agency)
+    assert clerk.ask("outbox", "send")["recorded"] == answer["waiting"]
+    assert size_of(node) == start + count
+    assert set(clerk.states()) == {"accepted"} and len(clerk.states()) == count + 1
+    assert clerk.ask("outbox", "send")["entries"] == []
+
+
+def size_of(node: RunningNode) -> int:
+    return int(node.status()["size"])
 
 
 def test_two_clerks_at_once_record_each_fact_once(
