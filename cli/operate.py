@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,16 @@ from node.session import fetch_json
 )
 def run(directory: Path, passphrase_file: Path | None, alone: bool) -> None:
     """Run the agency's node until Ctrl-C or SIGTERM; its events go to standard error as JSON lines."""
-    from node import service, structured_log
-    from node.wiring import Node
+    from node import structured_log
+    from node.http_service import serve
+    from node.wiring import open_node
 
     config = load_config(directory)
     passphrase = take_passphrase(passphrase_file, f"the node of {config.agency}")
     structured_log.start()
-    service.serve(
+    serve(
         config,
-        lambda: Node(config, passphrase, os.urandom, on_word=alone),
+        lambda: open_node(config, passphrase, on_word=alone),
         lambda url: output.show({"url": url}, f"{config.agency} is served at {url}"),
     )
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 import aiohttp
 
 from node.protocol import ANSWER_BYTES_MAX, Procedure, Request, Response, Unreachable
+from node.surroundings import drive
 
 TIMEOUT_S = 60
 """A whole exchange: a full bundle over a village's line takes some 30 seconds."""
@@ -53,22 +54,6 @@ async def exchange(session: aiohttp.ClientSession, base_url: str, request: Reque
         raise Unreachable(f"no answer from {base_url}: {reason}") from None
 
 
-async def drive(session: aiohttp.ClientSession, base_url: str, procedure: Procedure[Result]) -> Result:
-    """Run a procedure against one node; return its result or raise what it raises."""
-    try:
-        request = next(procedure)
-        while True:
-            try:
-                response = await exchange(session, base_url, request)
-            except Unreachable as error:
-                request = procedure.throw(error)
-            else:
-                request = procedure.send(response)
-    except StopIteration as stop:
-        result: Result = stop.value
-        return result
-
-
 class HttpClient:
     """Runs procedures against one node from synchronous code."""
 
@@ -99,7 +84,8 @@ class HttpClient:
     async def _drive(self, procedure: Procedure[Result]) -> Result:
         if self._session is None:
             self._session = open_session()
-        return await drive(self._session, self.base_url, procedure)
+        session = self._session
+        return await drive(lambda url, request: exchange(session, url, request), self.base_url, procedure)
 
 
 async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:

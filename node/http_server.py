@@ -60,6 +60,12 @@ def bind(host: str, port: int) -> socket.socket:
         ) from None
 
 
+def url_of(listening: socket.socket) -> str:
+    """Return the address of a bound socket as a client writes it."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 async def start_server(application: web.Application, listening: socket.socket) -> web.AppRunner:
     """Serve on a bound socket; return the runner to clean up."""
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)

@@ -1,34 +1,30 @@
-"""The running node: the only asynchronous code besides the HTTP edges.
+"""The running node: its loops and its queue, the only asynchronous code besides the edges.
 
 All stores are touched by one thread, which does one thing at a time; the event loop carries requests to it
 and back. Submissions queue up while a commit is under way, and the next commit takes them all: one fsync for
 as many as wait. Each other agency's log is asked for on a timer of its own; the published checkpoint moves
 on a tick.
+
+Time, other nodes, chance and the store's thread come in as `surroundings`: the machine's when a node runs
+(``http_service``), a seed's when it is simulated. Waiting is `asyncio.sleep`, on whatever clock the loop has.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-import socket
-import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
 
-import aiohttp
-
 from ledger.errors import LedgerError, StoreError
-from node import handlers, http_server, structured_log
+from node import handlers, structured_log
 from node.asked import REQUESTS_PATH
-from node.config import Config
-from node.http_client import drive, open_session
 from node.mirror import Mirror, pull
 from node.parallel import verify_many
-from node.protocol import Request, Response, Unreachable
+from node.protocol import Procedure, Request, Response, Unreachable
 from node.sequencer import BATCH_MAX
 from node.session import fetch_checkpoint
+from node.surroundings import Surroundings, drive
 from node.wiring import Node
 
 QUEUE_MAX = 1024
@@ -37,61 +33,46 @@ QUEUE_BYTES_MAX = 128 * 1024 * 1024
 """Bytes of submissions that may wait: a thousand of the largest would otherwise take 12 GB of memory."""
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """Submissions taken into one commit: some 10,000 records, a few seconds; the rest waits for the next."""
+MS_IN_HOUR = 3_600_000
 DESK_TICK_S = 30.0
 """How often the desk looks whether its hour has come: an access record is in the log after 61 minutes."""
 Result = TypeVar("Result")
 
 
-def now_ms() -> int:
-    """Milliseconds since 1970 by this machine's clock."""
-    return time.time_ns() // 1_000_000
-
-
-def hour_now() -> int:
-    """Hours since 1970 by this machine's clock."""
-    return int(time.time() // 3600)
-
-
 class Service:
-    """Serves one node until `stop` is set.
+    """Keeps one node going until `stop` is set, and answers what others ask of it.
 
-    The databases belong to the store thread: it opens the node, and closes it.
+    The databases belong to the store's thread: whoever opened the node there closes it there.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        thread: ThreadPoolExecutor,
-        listening: socket.socket,
-        on_ready: Callable[[str], None],
-    ) -> None:
-        """``thread`` is the one that opened ``node``; ``on_ready`` is called with the address served."""
+    def __init__(self, node: Node, surroundings: Surroundings, on_ready: Callable[[], None]) -> None:
+        """``on_ready`` is called once the node has heard what others hold of its log."""
         self._node = node
-        self._listening = listening
+        self._around = surroundings
         self._on_ready = on_ready
-        self._thread = thread
         self._queue: asyncio.Queue[tuple[bytes, asyncio.Future[Response]]] = asyncio.Queue(QUEUE_MAX)
         self._queued_bytes = 0
         self.stop = asyncio.Event()
 
-    async def run(self) -> None:
-        """Serve until `stop`: then finish what is under way."""
-        application = http_server.make_application(self._answer)
-        runner = await http_server.start_server(application, self._listening)
+    async def run(self, close_door: Callable[[], Awaitable[None]]) -> None:
+        """Keep going until `stop`; then ``close_door`` lets in nothing new and waits for what is under way.
+
+        Last of all the desk's journal enters the log.
+        """
         tasks: list[asyncio.Task[None]] = []
         try:
-            async with open_session() as session:
-                tasks = [asyncio.create_task(self._commit_forever())]
-                tasks.append(asyncio.create_task(self._resume(session)))
+            tasks = [asyncio.create_task(self._commit_forever())]
+            tasks.append(asyncio.create_task(self._resume()))
+            await self._until_stopped(tasks)
+            if not self.stop.is_set():
+                tasks = [tasks[0], asyncio.create_task(self._publish_forever())]
+                tasks.append(asyncio.create_task(self._enter_journal_forever()))
+                tasks += [asyncio.create_task(loop) for loop in self._mirror_loops()]
+                structured_log.event("node.ready", origin=str(self._node.origin))
+                self._on_ready()
                 await self._until_stopped(tasks)
-                if not self.stop.is_set():
-                    tasks = [tasks[0], asyncio.create_task(self._publish_forever())]
-                    tasks.append(asyncio.create_task(self._enter_journal_forever()))
-                    tasks += [asyncio.create_task(loop) for loop in self._mirror_loops(session)]
-                    self._tell_ready()
-                    await self._until_stopped(tasks)
         finally:
-            await runner.cleanup()
+            await close_door()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -106,31 +87,29 @@ class Service:
         for task in done - {stopping}:
             task.result()
 
-    def _tell_ready(self) -> None:
-        host, port = self._listening.getsockname()[:2]
-        structured_log.event("node.ready", origin=str(self._node.origin), port=port)
-        self._on_ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
-
-    def _mirror_loops(self, session: aiohttp.ClientSession) -> list[Coroutine[None, None, None]]:
+    def _mirror_loops(self) -> list[Coroutine[None, None, None]]:
         """A loop for each other agency of which an address is known."""
         peers = self._node.config.peers
         return [
-            self._mirror_forever(session, name, mirror)
+            self._mirror_forever(name, mirror)
             for name, mirror in self._node.mirrors.items()
             if peers.get(name)
         ]
 
     async def _on_store(self, function: Callable[..., Result], *arguments: object) -> Result:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, function, *arguments)
+        return await self._around.on_store(function, *arguments)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _drive(self, url: str, procedure: Procedure[Result]) -> Result:
+        return await drive(self._around.exchange, url, procedure)
+
+    async def answer(self, request: Request) -> Response:
+        """Return the answer to anything that is asked of this node; never raises a `LedgerError`."""
         try:
             if (request.method, request.path) == ("POST", handlers.ENTRIES_PATH):
                 return await self._enqueue(request.body)
             if (request.method, request.path) == ("POST", REQUESTS_PATH):
                 return await self._answer_request(request.body)
-            return await self._on_store(handlers.answer, self._node, request, hour_now())
+            return await self._on_store(handlers.answer, self._node, request, self._hour())
         except LedgerError as error:
             return handlers.error_response(error)
 
@@ -148,7 +127,7 @@ class Service:
             raise StoreError("too much is waiting: ask again in a moment")
         self._queued_bytes += len(body)
         try:
-            return await self._on_store(handlers.answer_request, self._node, body, now_ms())
+            return await self._on_store(handlers.answer_request, self._node, body, self._around.now_ms())
         finally:
             self._queued_bytes -= len(body)
 
@@ -166,9 +145,11 @@ class Service:
         while True:
             waiting = await self._next_batch()
             bodies = [body for body, _ in waiting]
-            start = time.monotonic()
+            start = asyncio.get_running_loop().time()
             try:
-                responses = await self._on_store(handlers.answer_submissions, self._node, bodies, hour_now())
+                responses = await self._on_store(
+                    handlers.answer_submissions, self._node, bodies, self._hour()
+                )
             except LedgerError as error:
                 structured_log.fault("commit.failed", error, submissions=len(bodies))
                 responses = [handlers.error_response(error)] * len(bodies)
@@ -181,7 +162,7 @@ class Service:
                 submissions=len(bodies),
                 accepted=statuses.count(200),
                 size=self._node.sequencer.state.size,
-                ms=int((time.monotonic() - start) * 1000),
+                ms=int((asyncio.get_running_loop().time() - start) * 1000),
             )
 
     async def _publish_forever(self) -> None:
@@ -200,48 +181,48 @@ class Service:
     async def _enter_journal(self) -> None:
         """Let the desk make its entry if it is due; what cannot be written now stays in the journal."""
         try:
-            entered = await self._on_store(self._node.enter_journal, now_ms())
+            entered = await self._on_store(self._node.enter_journal, self._around.now_ms())
         except LedgerError as error:
             structured_log.fault("desk.failed", error)
             return
         if entered is not None:  # how many were asked about is nobody's business
             structured_log.event("desk.entered", kept_back=entered.kept_back)
 
-    async def _resume(self, session: aiohttp.ClientSession) -> None:
+    async def _resume(self) -> None:
         """Hear what others hold of this log, then found it if it is new."""
-        await asyncio.gather(*(self._hear(session, name) for name in self._node.unheard))
-        if await self._on_store(self._node.found, hour_now()):
+        await asyncio.gather(*(self._hear(name) for name in self._node.unheard))
+        if await self._on_store(self._node.found, self._hour()):
             structured_log.event("log.founded", origin=str(self._node.origin))
         reason = await self._on_store(lambda: self._node.waiting)
         if reason is not None:
             structured_log.event("sequencing.waits", reason=reason)
 
-    async def _hear(self, session: aiohttp.ClientSession, agency: str) -> None:
+    async def _hear(self, agency: str) -> None:
         """Ask one agency what it holds of this log: a checkpoint that this node signed, or nothing."""
         for url in self._node.config.peers.get(agency, ()):
             with contextlib.suppress(LedgerError):
-                fetched = await drive(session, url, fetch_checkpoint(self._node.origin))
+                fetched = await self._drive(url, fetch_checkpoint(self._node.origin))
                 await self._on_store(self._node.hear, agency, fetched[0] if fetched else None)
                 return
 
-    async def _hear_late(self, session: aiohttp.ClientSession, agency: str) -> None:
+    async def _hear_late(self, agency: str) -> None:
         """Ask again whoever did not answer at the start; with enough answers a new log is founded."""
-        await self._hear(session, agency)
+        await self._hear(agency)
         try:
-            if await self._on_store(self._node.found, hour_now()):
+            if await self._on_store(self._node.found, self._hour()):
                 structured_log.event("log.founded", origin=str(self._node.origin))
         except LedgerError as error:  # a full disk: tried again with the next round
             structured_log.fault("founding.failed", error)
 
-    async def _mirror_forever(self, session: aiohttp.ClientSession, agency: str, mirror: Mirror) -> None:
+    async def _mirror_forever(self, agency: str, mirror: Mirror) -> None:
         while True:
             if agency in self._node.unheard:
-                await self._hear_late(session, agency)
+                await self._hear_late(agency)
             for url in self._node.config.peers[agency]:
                 try:
-                    new = await self._mirror_once(session, url, mirror)
+                    new = await self._mirror_once(url, mirror)
                     while new:  # a log far ahead comes in parts
-                        new = await self._mirror_once(session, url, mirror)
+                        new = await self._mirror_once(url, mirror)
                     if new is not None:
                         break
                 except Unreachable:
@@ -252,10 +233,10 @@ class Service:
                     self._node.set_fault(mirror.origin, str(error))
             await asyncio.sleep(self._node.config.mirror_interval_s)
 
-    async def _mirror_once(self, session: aiohttp.ClientSession, url: str, mirror: Mirror) -> int | None:
+    async def _mirror_once(self, url: str, mirror: Mirror) -> int | None:
         """Take what one address has that is new; return how many leaves, or None if it has not the log."""
         held_bytes = await self._on_store(mirror.held_bytes)
-        pulled = await drive(session, url, pull(mirror.state, held_bytes))
+        pulled = await self._drive(url, pull(mirror.state, held_bytes))
         if pulled is None:
             return None
         new = await self._on_store(mirror.take, pulled, verify_many)
@@ -265,23 +246,6 @@ class Service:
             structured_log.event("mirror.took", origin=str(mirror.origin), leaves=new, size=mirror.state.size)
         return new
 
-
-def serve(config: Config, open_node: Callable[[], Node], on_ready: Callable[[str], None]) -> None:
-    """Bind, open a node and serve it until SIGTERM or SIGINT; raise what binding or opening raises."""
-
-    async def main(thread: ThreadPoolExecutor) -> None:
-        loop = asyncio.get_running_loop()
-        node = await loop.run_in_executor(thread, open_node)
-        try:
-            service = Service(node, thread, listening, on_ready)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, service.stop.set)
-            await service.run()
-        finally:
-            await loop.run_in_executor(thread, node.close)
-
-    with (
-        http_server.bind(config.host, config.port) as listening,
-        ThreadPoolExecutor(1, thread_name_prefix="store") as thread,
-    ):
-        asyncio.run(main(thread))
+    def _hour(self) -> int:
+        """Hours since 1970 by this node's clock."""
+        return self._around.now_ms() // MS_IN_HOUR

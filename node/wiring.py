@@ -58,16 +58,23 @@ class Node:
     """One agency's node, without its network: stores, sequencer, mirrors, static tree."""
 
     def __init__(
-        self, config: Config, passphrase: str, random: Callable[[int], bytes], *, on_word: bool
+        self,
+        config: Config,
+        secrets: Mapping[str, bytes],
+        random: Callable[[int], bytes],
+        *,
+        on_word: bool,
+        host: str,
     ) -> None:
         """Open everything and take the lease; raise `LedgerError` if anything is not as it must be.
 
-        ``on_word``: the operator vouches that this log ran nowhere else.
+        ``secrets`` are those of `NODE_KEY_FILE`, by name; ``on_word``: the operator vouches that this log
+        ran nowhere else; ``host`` names this machine in the instance record.
         """
         self.config = config
+        self._host = host
         self.rosters, pairs = load_rosters(config)
         self.ledger_id = self.rosters[0].hash
-        secrets = read_key_file(config.directory / NODE_KEY_FILE, passphrase)
         with disk_errors(config.data):
             config.data.mkdir(parents=True, exist_ok=True)
         log_path, keys_path = config.data / "log.db", config.data / "keys.db"
@@ -85,7 +92,7 @@ class Node:
         log_key = keys.SigningKey(secrets["log"])
         self._log_public_key = log_key.public_key
         # Before the state is read: what an overtaken process still commits would make it an old one.
-        token = lease.take_lease(self._database, f"{socket.gethostname()} process {os.getpid()}")
+        token = lease.take_lease(self._database, f"{host} process {os.getpid()}")
         self.sequencer = Sequencer(
             self._database,
             self.store,
@@ -97,21 +104,19 @@ class Node:
             on_commit=self._record_commit,
         )
         self.requests, self._desk = self._open_requests(secrets, data_keys, random)
-        self.mirrors = {
-            name: Mirror(
-                self._database,
-                self.store,
-                load_state(self.store, self.ledger_id, Origin(config.ledger, name), by_hash),
-            )
-            for name in self.rosters[-1].agencies
-            if name != config.agency
-        }
+        others = [name for name in self.rosters[-1].agencies if name != config.agency]
+        self.mirrors = {name: self._open_mirror(name, by_hash) for name in others}
         self._finish_erasures()
         self._faults: dict[str, str] = {}
         self.tree = StaticTree(self.store, config.ledger, pairs)
         self.publish()
         for mirror in self.mirrors.values():
             self.tree.publish(mirror.origin)
+
+    def _open_mirror(self, agency: str, rosters: dict[bytes, Roster]) -> Mirror:
+        origin = Origin(self.config.ledger, agency)
+        state = load_state(self.store, self.ledger_id, origin, rosters)
+        return Mirror(self._database, self.store, state)
 
     def _open_requests(
         self, secrets: Mapping[str, bytes], data_keys: KeyStore, random: Callable[[int], bytes]
@@ -225,7 +230,7 @@ class Node:
         reader = self.store.reader(str(self.origin))
         refusal = lease.check_instance(
             lease.read_instance(self._instance_path),
-            host=socket.gethostname(),
+            host=self._host,
             path=str(self.config.data / "log.db"),
             size=size,
             root_at=lambda at: root_at(reader, at),
@@ -239,9 +244,15 @@ class Node:
 
     def _write_instance(self, size: int, root: bytes) -> None:
         record = lease.InstanceRecord(
-            host=socket.gethostname(), path=str(self.config.data / "log.db"), size=size, root=root
+            host=self._host, path=str(self.config.data / "log.db"), size=size, root=root
         )
         lease.write_instance(self._instance_path, record)
+
+
+def open_node(config: Config, passphrase: str, *, on_word: bool) -> Node:
+    """Return the node of an agency directory on this machine; see `Node`."""
+    secrets = read_key_file(config.directory / NODE_KEY_FILE, passphrase)
+    return Node(config, secrets, os.urandom, on_word=on_word, host=socket.gethostname())
 
 
 def load_rosters(config: Config) -> tuple[list[Roster], dict[int, tuple[bytes, bytes]]]:

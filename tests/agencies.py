@@ -35,7 +35,7 @@ from node.key_file import COST_MIN, write_key_file
 from node.protocol import Problem, ProblemAnswer
 from node.session import fetch_json, submit
 from node.submission import Submission, format_submission
-from node.wiring import Node, save_opening
+from node.wiring import Node, open_node, save_opening
 from tests.world import DAY, HOUR, World, key, record, seed
 
 PASSPHRASE = "open sesame, but longer"
@@ -76,7 +76,7 @@ class Agency:
 
     def node(self, *, on_word: bool = True, found: bool = True) -> Node:
         """The node in this very process, without a network, its log opened at `HOUR`."""
-        node = Node(self.config(), PASSPHRASE, os.urandom, on_word=on_word)
+        node = open_node(self.config(), PASSPHRASE, on_word=on_word)
         if found:
             node.found(HOUR)
         return node

@@ -106,8 +106,8 @@ def test_a_library_is_imported_in_one_place(library: str, allowed: set[str]) -> 
 
 
 def test_the_network_stays_at_the_edge() -> None:
-    """aiohttp in node/http_*.py and the service loop: routes and procedures are plain functions."""
-    assert all(name == "node/service.py" or name.startswith("node/http_") for name in importers("aiohttp"))
+    """aiohttp in node/http_*.py: routes and procedures are plain functions, the loops know no socket."""
+    assert all(name.startswith("node/http_") for name in importers("aiohttp"))
 
 
 @pytest.mark.parametrize("library", sorted(NOT_IN_LEDGER))
