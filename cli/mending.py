@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from cli.failures import CellProblem, ListRefused, Usage
@@ -19,7 +19,7 @@ from ledger.errors import Refused
 from ledger.portfolio import expected_period, record_identity
 from ledger.record import SALT_BYTES, Basis, Record, make_record
 from ledger.rules import violation
-from ledger.statute import Kind, Statute, applied_kind, check_fields
+from ledger.statute import Kind, Statute, applied_kind, check_fields, is_misfiled
 from ledger.vocabulary import MISFILED, WITHDRAWAL_REASONS
 
 ActionName: TypeAlias = Literal["correct", "withdraw", "misfiled"]
@@ -76,12 +76,20 @@ class Signed:
 def read_signed(entries: Sequence[Stored], statute: Statute) -> Signed:
     """Return what the entries of an outbox say."""
     pairs = [(record, stored.state) for stored in entries for record in stored.records]
+    successors = {one.supersedes: one for one, state in pairs if one.supersedes and state != "refused"}
+    records = {record.hash: record for record, _ in pairs}
+    gone = [name for name, one in successors.items() if name not in records and is_misfiled(one.fields)]
     return Signed(
-        records={record.hash: record for record, _ in pairs},
-        states={record.hash: state for record, state in pairs},
-        successors={one.supersedes: one for one, state in pairs if one.supersedes and state != "refused"},
+        records=records | {name: _shell(name, successors[name]) for name in gone},
+        states=dict.fromkeys(gone, "accepted") | {record.hash: state for record, state in pairs},
+        successors=successors,
         statute=statute,
     )
+
+
+def _shell(record_hash: bytes, withdrawal: Record) -> Record:
+    """What is left of a record that stood with the wrong pupil: its content is gone from here too."""
+    return replace(withdrawal, hash=record_hash, fields={}, supersedes=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +104,8 @@ class Mender:
 
         Raises `ListRefused` for fields that the kind does not take, `Refused` where ``old`` is not live.
         """
+        if not old.fields:
+            refuse_dead(old.hash, f"{old.hash.hex()[:16]} was withdrawn")
         kind = self.signed.statute.kinds[old.kind]
         fields = _changed(old.fields, cells, kind)
         problems = [

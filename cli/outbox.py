@@ -10,14 +10,15 @@ shows neither marks nor pupils. States::
 Accepted entries lie apart so that a command opens only what is open, not all that was signed in a year.
 
 A new file appears whole or not at all, and replaces an older content in one step, so a process killed at any
-moment loses nothing. Pupils of an enrolment stand in its file too: if the class register was not written any
+moment loses nothing. What stood with the wrong pupil goes from here too once its withdrawal is accepted; its
+hash stays. Pupils of an enrolment stand in its file too: if the class register was not written any
 more, it is completed from here.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -26,10 +27,10 @@ from cli.failures import Usage
 from cli.language import say
 from cli.pupil import Pupil, parse_pupil, pupil_line
 from ledger import codec, keys
-from ledger.entry import Entry, PrivateBodies, check_parts, parse_header
+from ledger.entry import Entry, PrivateBodies, check_parts, padded_count, parse_header
 from ledger.errors import Conflict, Malformed, StoreError, Unproven
 from ledger.keys import SigningKey
-from ledger.record import Record, parse_record
+from ledger.record import Record, padding_hashes, parse_record
 from node.durable_file import create_file, disk_errors, read_file, replace_file, sync_folder
 from node.submission import Submission
 
@@ -60,6 +61,8 @@ class Stored:
     number: int = field(default=0, compare=False)
     """The order in which what is not accepted was put here; clocks are set back, and tell no order within one
     millisecond. 0 before it is put."""
+    gone: tuple[bytes, ...] = ()
+    """Hashes of records that stood with the wrong pupil and are kept here no more than at the node."""
 
     @property
     def entry_id(self) -> bytes:
@@ -70,6 +73,30 @@ class Stored:
     def records(self) -> tuple[Record, ...]:
         """The entry's private records, padding left out."""
         return self.submission.private.records if self.submission.private else ()
+
+    def hashes(self) -> list[bytes]:
+        """All record hashes of the entry, padding included, ascending: what a proof of one of them needs."""
+        private = self.submission.private
+        if private is None:
+            return []
+        count = len(private.records) + len(self.gone)
+        padding = padding_hashes(private.padding_seed, padded_count(count) - count)
+        return sorted([*(one.hash for one in private.records), *self.gone, *padding])
+
+    def without(self, record_hashes: Container[bytes]) -> Stored:
+        """Return the entry without the content of these records."""
+        private = self.submission.private
+        if private is None:
+            return self
+        kept = [one for one in private.records if one.hash not in record_hashes]
+        lost = [one.hash for one in private.records if one.hash in record_hashes]
+        left = replace(private, records=tuple(kept))
+        return replace(
+            self,
+            submission=replace(self.submission, private=left),
+            labels=tuple(self.label_of(one.hash) for one in kept),
+            gone=(*self.gone, *lost),
+        )
 
     def label_of(self, record_hash: bytes) -> str:
         """Return where a record of this entry comes from."""
@@ -122,6 +149,19 @@ class Outbox:
         with disk_errors(path):
             path.unlink(missing_ok=True)
             sync_folder(self._folder)
+
+    def forget(self, wrong: Sequence[bytes]) -> None:
+        """Erase the content of records that stood with the wrong pupil, and of what they had corrected."""
+        accepted = list(self._read_all(self._archive))
+        records = {record.hash: record for stored in accepted for record in stored.records}
+        due, ahead = set[bytes](), list(wrong)
+        while ahead:
+            due.add(name := ahead.pop())
+            found = records.get(name)
+            ahead += [found.supersedes] if found and found.supersedes else []
+        for stored in accepted:
+            if any(one.hash in due for one in stored.records):
+                self.update(stored.without(due))
 
     def entries(self) -> list[Stored]:
         """Return everything in the outbox, oldest first."""
@@ -219,6 +259,7 @@ def _value(stored: Stored) -> list[object]:
         list(stored.labels),
         [pupil_line(one) for one in stored.pupils],
         stored.number,
+        list(stored.gone),
     ]
 
 
@@ -236,6 +277,7 @@ def _parse(value: object) -> Stored:
             list(labels),
             list(pupils),
             int(number),
+            list(gone),
         ]:
             pass
         case _:
@@ -252,6 +294,7 @@ def _parse(value: object) -> Stored:
         receipt=receipt,
         reason=reason,
         number=number,
+        gone=tuple(gone),
     )
 
 

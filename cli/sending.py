@@ -25,6 +25,7 @@ from ledger.errors import LedgerError
 from ledger.keys import SEED_BYTES, SigningKey
 from ledger.log_verifier import Progress
 from ledger.record import Record
+from ledger.statute import is_misfiled
 from node.protocol import Obstacle, Problem, ProblemAnswer, Procedure
 from node.session import check_receipt, submit
 from node.submission import Submission, format_submission
@@ -158,6 +159,8 @@ def _send(outbox: Outbox, stored: Stored, target: Target, author: Author) -> Pro
             stored = rest
             continue
         proof, _, _ = check_receipt(receipt, stored.entry_id, target.log)
+        if wrong := [one.supersedes for one in stored.records if one.supersedes and is_misfiled(one.fields)]:
+            outbox.forget(wrong)  # before the receipt is kept: after a stop in between it is done again
         kept = outbox.update(accepted(stored, receipt))
         return Outcome(signed=signed, stored=kept, index=proof.index, known=tuple(known))
 

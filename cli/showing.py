@@ -110,7 +110,7 @@ def prove_command(name: str, path: Path, home: Path, passphrase_file: Path | Non
         if stored.receipt is None or stored.submission.private is None:
             raise Undone(say("prove.no_receipt", name=name, state=say_word("state", stored.state)))
         receipt = _checked(stored, desk.workspace.target().log)
-    data = make_presentation(receipt.proof, record, stored.submission.private.hashes())
+    data = make_presentation(receipt.proof, record, stored.hashes())
     create_file(path, data)
     ledger_id, url = desk.workspace.settings.ledger_id, desk.workspace.settings.url
     output.show(

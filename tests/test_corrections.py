@@ -25,6 +25,7 @@ from cli.queries import check_records
 from cli.workspace import Settings, Workspace, connect_workspace, make_workspace
 from ledger import keys
 from ledger.governance import Grant, Scope, format_governance, make_scope, scope_commitment
+from ledger.presentation import check_presentation, parse_presentation
 from ledger.record import Record, make_record
 from node.http_client import HttpClient
 from node.protocol import Unreachable
@@ -254,6 +255,25 @@ def test_a_misfiled_record_goes_to_the_right_pupil_and_leaves_no_body(clerk: Cle
         assert node.bodies.state(bytes.fromhex(right["record"])) == "held"
 
     opened(clerk.agency, nodes, look)
+
+
+def test_a_misfiled_record_leaves_the_clerk_s_own_outbox_too(clerk: Clerk) -> None:
+    """With what it had corrected, once the receipt is here; its neighbours are still proven by the hashes."""
+    first, neighbour = clerk.signed("ALG", "5"), clerk.signed("GEO", "3")
+    clerk.type("correct", first.hash.hex(), "value=2", "--yes")
+    wrong = clerk.signed("ALG", "2")
+    typed = ("misfiled", wrong.hash.hex(), "--right-pupil", "7a-02")
+    clerk.ask(*typed, "--offline")
+    assert {first.hash, wrong.hash} <= {one.hash for one in clerk.records()}
+    clerk.type("outbox", "send")
+    left = clerk.records()
+    assert not {first.hash, wrong.hash} & {one.hash for one in left}
+    assert [one.subject for one in left if one.fields.get("subject_code") == "ALG"] == [neighbour.subject]
+    clerk.type("prove", neighbour.hash.hex(), "-o", clerk.folder / "neighbour.tlog-proof")
+    presentation = parse_presentation((clerk.folder / "neighbour.tlog-proof").read_bytes())
+    check_presentation(presentation, clerk.agency.verifier)
+    assert clerk.ask(*typed)["already_recorded"] == 1
+    assert "record.supersedes" in clerk.ask("correct", wrong.hash.hex(), "value=3", code=4)["text"]
 
 
 def test_before_a_record_is_moved_both_pupils_are_shown(clerk: Clerk) -> None:
