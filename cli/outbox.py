@@ -173,12 +173,15 @@ class Outbox:
         wanted = {"waiting", "refused"} if with_refused else {"waiting"}
         return sorted((one for one in self._open() if one.state in wanted), key=lambda one: one.number)
 
-    def find(self, prefix: str) -> tuple[Stored, Record | None]:
-        """Return the entry whose id, or one of whose records, starts with these hex digits."""
+    def find(self, prefix: str, among: Sequence[Stored] | None = None) -> tuple[Stored, Record | None]:
+        """Return the entry whose id, or one of whose records, starts with these hex digits.
+
+        ``among`` is everything in the outbox, if it was read before.
+        """
         if len(prefix) < PREFIX_MIN or set(prefix) - set("0123456789abcdef"):
             raise Usage(say("outbox.prefix", prefix=repr(prefix), count=PREFIX_MIN))
         found: list[tuple[Stored, Record | None]] = []
-        for stored in self.entries():
+        for stored in self.entries() if among is None else among:
             if stored.entry_id.hex().startswith(prefix):
                 found.append((stored, None))
             found += [(stored, one) for one in stored.records if one.hash.hex().startswith(prefix)]

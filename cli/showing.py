@@ -17,6 +17,7 @@ from cli.desk import Desk, open_desk
 from cli.failures import Undone, Usage
 from cli.heard import translated
 from cli.language import headings, say, say_word
+from cli.mending import read_signed
 from cli.outbox import Stored
 from cli.output import Table
 from cli.parameters import HEX32, hour_text
@@ -28,6 +29,7 @@ from ledger.note import NoteVerifier
 from ledger.presentation import make_presentation
 from ledger.proof import TlogProof
 from ledger.record import Record
+from ledger.statute import is_withdrawal
 from node.durable_file import create_file
 from node.http_client import HttpClient
 from node.session import check_receipt
@@ -73,9 +75,12 @@ def show_command(name: str, home: Path, passphrase_file: Path | None) -> None:
     RECORD or ENTRY are the first six or more hex digits that other commands print.
     """
     with open_desk(home, passphrase_file) as desk:
-        stored, record = desk.outbox.find(name.lower())
+        entries = desk.outbox.entries()
+        ended = read_signed(entries, desk.statute).successors
+        stored, record = desk.outbox.find(name.lower(), entries)
         receipt = None if stored.receipt is None else _checked(stored, desk.workspace.target().log)
-        records = [_record_value(desk, stored, one) for one in ([record] if record else stored.records)]
+        shown = [record] if record else stored.records
+        records = [_record_value(desk, stored, one, ended.get(one.hash)) for one in shown]
     value = {"entry_id": stored.entry_id.hex(), "state": stored.state, "reason": stored.reason or None}
     lines = [line for one in records for line in _record_lines(one)]
     output.show(
@@ -177,7 +182,8 @@ def _checked(stored: Stored, log: NoteVerifier) -> _Receipt:
     return _Receipt(proof=proof, hour=leaf.received_hour, origin=checkpoint.origin, size=checkpoint.size)
 
 
-def _record_value(desk: Desk, stored: Stored, record: Record) -> dict[str, Any]:
+def _record_value(desk: Desk, stored: Stored, record: Record, after: Record | None) -> dict[str, Any]:
+    """``after`` is what corrects or withdraws it, as far as it was signed here."""
     pupil = desk.register.with_pupil(record.subject)
     return {
         "record": record.hash.hex(),
@@ -186,6 +192,8 @@ def _record_value(desk: Desk, stored: Stored, record: Record) -> dict[str, Any]:
         "fields": record.fields,
         "pupil": pupil.local_id if pupil else None,
         "from": stored.label_of(record.hash),
+        "corrected_by": after.hash.hex() if after and not is_withdrawal(after.fields) else None,
+        "withdrawn_by": after.hash.hex() if after and is_withdrawal(after.fields) else None,
     }
 
 
@@ -201,6 +209,8 @@ def _record_lines(value: dict[str, Any]) -> list[str]:
         say("show.record", record=value["record"]),
         say("show.kind", kind=value["kind"], period=value["period"], pupil=pupil),
         say("show.fields", fields=fields),
+        *([say("show.corrected", record=value["corrected_by"])] if value["corrected_by"] else ()),
+        *([say("show.withdrawn", record=value["withdrawn_by"])] if value["withdrawn_by"] else ()),
     ]
 
 

@@ -168,6 +168,7 @@ def test_a_correction_shows_old_and_new_and_is_signed_after_one_question(clerk: 
     assert all(word in result.stderr for word in ("old", "new", "value", "5", "4", "7a-01"))
     new = clerk.signed("ALG", "4")
     assert (new.supersedes, new.subject, new.period) == (old.hash, old.subject, old.period)
+    assert new.hash.hex() in clerk.type("show", old.hash.hex()).stdout
     assert "1 recorded" in result.stdout
 
 
