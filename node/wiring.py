@@ -71,6 +71,9 @@ SCHEMAS = (
 class Node:
     """One agency's node, without its network: stores, sequencer, mirrors, static tree."""
 
+    _own_copy: Mirror | None
+    """Fills the own log from the others', once it is certain that it never goes on here."""
+
     def __init__(
         self,
         config: Config,
@@ -98,13 +101,13 @@ class Node:
         data_keys = KeyStore(self._keys_database, secrets["master"], random)
         self.bodies = BodyStore(self._database, data_keys)
         self._instance_path = lease.instance_path(log_path)
-        by_hash = {roster.hash: roster for roster in self.rosters}
         self.origin = Origin(config.ledger, config.agency)
         self.refusal = lease.stored_refusal(self._database) or self._check_instance()
         """Why this database never sequences in its era again, or None."""
         self._agencies_at_start = len(self.rosters[-1].agencies)
         self.clock_fault: str | None = None
         self._answers: dict[str, Answer] = {}
+        self._faults, self._own_copy = dict[str, str](), None
         self._on_word = on_word
         log_key = keys.SigningKey(secrets["log"])
         self._log_verifier = verifier_of(str(self.origin), log_key.public_key)
@@ -116,7 +119,9 @@ class Node:
             self.store,
             self.bodies,
             data_keys,
-            state=load_state(self.store, self.ledger_id, self.origin, by_hash),
+            state=load_state(
+                self.store, self.ledger_id, self.origin, {one.hash: one for one in self.rosters}
+            ),
             signing=SequencerKeys(log=log_key, sealing_seed=secrets["sealing"]),
             token=token,
             on_commit=self._record_commit,
@@ -126,17 +131,15 @@ class Node:
         self.witness = self._open_witness(secrets["witness"])
         self.pinning = self._open_pinning(secrets["desk"])
         self.mirrors: dict[str, Mirror] = {}
-        self._own_copy: Mirror | None = None
         self._open_mirrors()
         self._finish_erasures()
-        self._faults: dict[str, str] = {}
         self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
-        self.frontier = FrontierHistory(self.ledger_id)
-        self._seen_changes = (-1, -1, -1)
         self._show_all()
 
     def _show_all(self) -> None:
         """Show what the store holds of every log."""
+        self.frontier = FrontierHistory(self.ledger_id)
+        self._seen_changes = (-1, -1, -1)
         self.publish()
         for mirror in self.mirrors.values():
             self.tree.publish(mirror.origin)
@@ -355,6 +358,19 @@ class Node:
         """Keep good lines on a checkpoint of the own log; see `Certification.keep`."""
         with self._database.transaction():
             self.certification.keep(note, lines)
+
+    def cosign_copies(self, now_s: int) -> int:
+        """Cosign what is newest of each copy held, for whoever cannot ask; return how many are cosigned.
+
+        After a file was loaded: this node's own export then carries its cosignatures back. A log that may not
+        be cosigned now is left out.
+        """
+        count = 0
+        for mirror in self.mirrors.values():
+            note = self.store.newest_checkpoint(str(mirror.origin))
+            with contextlib.suppress(LedgerError):
+                count += note is not None and self.witness.cosign_held(note, now_s)
+        return count
 
     def card_entries(self) -> bytes:
         """Return the entries of the cards that the own log pins, and of its own newest card."""
