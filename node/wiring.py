@@ -127,14 +127,18 @@ class Node:
             on_commit=self._record_commit,
         )
         self.requests, self._desk = self._open_requests(secrets, data_keys, random)
-        self.certification = Certification(self._database, self.store, self.states)
-        self.witness = self._open_witness(secrets["witness"])
-        self.pinning = self._open_pinning(secrets["desk"])
         self.mirrors: dict[str, Mirror] = {}
         self._open_mirrors()
+        self._open_certification(secrets)
         self._finish_erasures()
         self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
         self._show_all()
+
+    def _open_certification(self, secrets: Mapping[str, bytes]) -> None:
+        """What cosigns, keeps cosignatures and pins cards: over the states of all logs."""
+        self.certification = Certification(self._database, self.store, self.states)
+        self.witness = self._open_witness(secrets["witness"])
+        self.pinning = self._open_pinning(secrets["desk"])
 
     def _show_all(self) -> None:
         """Show what the store holds of every log."""
