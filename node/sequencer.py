@@ -19,7 +19,7 @@ from ledger.authority import Author, Authority, apply
 from ledger.chain import ChainState, Judged, extend, open_log
 from ledger.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from ledger.errors import LedgerError, Refused, StoreError
-from ledger.governance import parse_governance
+from ledger.governance import Card, parse_governance
 from ledger.keys import Signer
 from ledger.leaf import Leaf, make_leaf, parse_leaf
 from ledger.merkle import prove_inclusion, range_at
@@ -50,7 +50,9 @@ class SequencerKeys:
     """What the sequencer signs and opens with."""
 
     log: Signer
-    sealing_seed: bytes
+    sealing_seeds: tuple[bytes, ...]
+    check_card: Callable[[Card], None]
+    """Raises `LedgerError` for a card under which this node could not go on."""
 
 
 def load_state(store: LogStore, ledger_id: bytes, origin: Origin, rosters: dict[bytes, Roster]) -> ChainState:
@@ -116,6 +118,11 @@ class Sequencer:
         """The log that this sequencer writes."""
         return self.state.origin
 
+    @property
+    def sealing_seeds(self) -> tuple[bytes, ...]:
+        """What opens whatever was sealed to this node."""
+        return self._signing.sealing_seeds
+
     def commit(self, submissions: Sequence[bytes], hour: int) -> list[Outcome]:
         """Judge, write and acknowledge a batch; one outcome each, in order.
 
@@ -168,7 +175,7 @@ class Sequencer:
 
     def _open(self, data: bytes) -> Submission | LedgerError:
         try:
-            return open_submission(data, self._signing.sealing_seed)
+            return open_submission(data, *self._signing.sealing_seeds)
         except LedgerError as error:
             return error
 
@@ -186,7 +193,8 @@ class Sequencer:
         settle: Callable[[], None] | None = None,
     ) -> list[Outcome]:
         """Write a batch in one transaction; with ``settle`` all of it must be taken."""
-        batch = _Batch(self.state, Admission(self._bodies, self._keys), self._seen)
+        admission = Admission(self._bodies, self._keys)
+        batch = _Batch(self.state, admission, self._seen, self._signing.check_card)
         with self._database.transaction():
             self.check_lease()
             outcomes = [self._take(one, batch, hour) for one in opened]
@@ -260,10 +268,17 @@ class Sequencer:
 class _Batch:
     """The running state of one commit."""
 
-    def __init__(self, state: ChainState, admission: Admission, seen: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self,
+        state: ChainState,
+        admission: Admission,
+        seen: Callable[[bytes], bool],
+        check_card: Callable[[Card], None],
+    ) -> None:
         self.state = state
         self._admission = admission
         self._seen = seen
+        self._check_card = check_card
 
     def judge(self, one: Submission, hour: int) -> tuple[Leaf, Judged, StoredEntry]:
         """Return the leaf, its verdict and what to store; raise `Refused`. The state moves only if taken."""
@@ -271,6 +286,9 @@ class _Batch:
         state, [judged] = extend(self.state, [leaf.raw], self._seen)
         if judged.violations or judged.author is None:
             raise Refused(judged.violations)
+        for record in judged.governance:
+            if isinstance(record, Card):
+                self._check_card(record)
         place = Place(state.origin.era, judged.index)
         stored = self._admit(one, judged, judged.author, state, place)
         self.state = state

@@ -8,11 +8,13 @@ a proxy) reads nothing of a pupil in it.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger import codec, keys
 from ledger.entry import Entry, PrivateBodies, check_parts, parse_header
-from ledger.errors import Malformed
+from ledger.errors import Malformed, Unproven
 from ledger.record import Record, parse_record
 from ledger.rules import Violation, check_none, violation
 
@@ -63,13 +65,13 @@ def parse_entry(data: bytes) -> tuple[Entry, bytes]:
     raise Malformed("a submission is an array of five: 1, header, signature, bodies, sealed bodies")
 
 
-def open_submission(data: bytes, sealing_seed: bytes) -> Submission:
-    """Return the submission with its bodies.
+def open_submission(data: bytes, *sealing_seeds: bytes) -> Submission:
+    """Return the submission with its bodies, sealed to one of these keys.
 
     Raises `Malformed`, `Unproven` if it is sealed to another key, `Refused` (record.form) for its records.
     """
     entry, sealed = parse_entry(data)
-    value = codec.decode(keys.open_sealed(sealing_seed, sealed), bytes_max=SUBMISSION_BYTES_MAX)
+    value = codec.decode(open_by_any(sealing_seeds, sealed), bytes_max=SUBMISSION_BYTES_MAX)
     match value:
         case {"padding_seed": seed, "records": list(records), "scopes": list(scopes), **rest} if (
             not rest and all(isinstance(scope, bytes) for scope in scopes)
@@ -85,6 +87,17 @@ def open_submission(data: bytes, sealing_seed: bytes) -> Submission:
         raise Malformed("a private entry has a padding seed of 32 bytes, and no scopes")
     bodies = PrivateBodies(padding_seed=seed, records=_parse_records(records))
     return Submission(entry=entry, private=bodies)
+
+
+def open_by_any(sealing_seeds: Sequence[bytes], sealed: bytes) -> bytes:
+    """Return what is sealed to one of these keys; raise `Unproven` as for the first if to none.
+
+    A node that has a new sealing key still takes what was sealed to the one before.
+    """
+    for seed in sealing_seeds[1:]:
+        with contextlib.suppress(Unproven):
+            return keys.open_sealed(seed, sealed)
+    return keys.open_sealed(sealing_seeds[0], sealed)
 
 
 def _parse_records(values: list[object]) -> tuple[Record, ...]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ledger import codec, keys
+from ledger.chain import ChainState
 from ledger.checkpoint import open_checkpoint
 from ledger.entry import Entry, check_parts, parse_header
 from ledger.errors import LedgerError, Malformed, StoreError
@@ -36,6 +37,7 @@ from node.durable_file import disk_errors
 from node.journal import AccessJournal
 from node.key_file import read_key_file
 from node.key_store import KeyStore
+from node.keyring import Keyring
 from node.log_store import LogStore
 from node.mirror import Mirror
 from node.nonces import NonceStore
@@ -89,21 +91,23 @@ class Node:
         self._refusal = self._check_instance()
         self._answers: dict[str, Answer] = {}
         self._on_word = on_word
-        log_key = keys.SigningKey(secrets["log"])
-        self._log_public_key = log_key.public_key
+        keyring = Keyring(secrets)
         # Before the state is read: what an overtaken process still commits would make it an old one.
         token = lease.take_lease(self._database, f"{host} process {os.getpid()}")
+        state = load_state(self.store, self.ledger_id, self.origin, by_hash)
+        signing = _signing(keyring, state, keys.SigningKey(secrets["log"]))
+        self._log_public_key = signing.log.public_key
         self.sequencer = Sequencer(
             self._database,
             self.store,
             self.bodies,
             data_keys,
-            state=load_state(self.store, self.ledger_id, self.origin, by_hash),
-            signing=SequencerKeys(log=log_key, sealing_seed=secrets["sealing"]),
+            state=state,
+            signing=signing,
             token=token,
             on_commit=self._record_commit,
         )
-        self.requests, self._desk = self._open_requests(secrets, data_keys, random)
+        self.requests, self._desk = self._open_requests(keyring, data_keys, random)
         others = [name for name in self.rosters[-1].agencies if name != config.agency]
         self.mirrors = {name: self._open_mirror(name, by_hash) for name in others}
         self._finish_erasures()
@@ -119,7 +123,7 @@ class Node:
         return Mirror(self._database, self.store, state)
 
     def _open_requests(
-        self, secrets: Mapping[str, bytes], data_keys: KeyStore, random: Callable[[int], bytes]
+        self, keyring: Keyring, data_keys: KeyStore, random: Callable[[int], bytes]
     ) -> tuple[RequestDoor, DeskEntries]:
         """What answers signed requests, and what tells families of it: both over the same journal."""
         release = Release(
@@ -133,12 +137,11 @@ class Node:
         door = RequestDoor(
             ledger_id=self.ledger_id,
             origin=self.origin,
-            sealing_seed=secrets["sealing"],
+            sealing_seeds=self.sequencer.sealing_seeds,
             nonces=NonceStore(self._database),
             release=release,
         )
-        desk_key = keys.SigningKey(secrets["desk"])
-        return door, DeskEntries(ledger_id=self.ledger_id, signer=desk_key, release=release)
+        return door, DeskEntries(ledger_id=self.ledger_id, keyring=keyring, release=release)
 
     def close(self) -> None:
         """Close both databases."""
@@ -253,6 +256,19 @@ def open_node(config: Config, passphrase: str, *, on_word: bool) -> Node:
     """Return the node of an agency directory on this machine; see `Node`."""
     secrets = read_key_file(config.directory / NODE_KEY_FILE, passphrase)
     return Node(config, secrets, os.urandom, on_word=on_word, host=socket.gethostname())
+
+
+def _signing(keyring: Keyring, state: ChainState, new: keys.SigningKey) -> SequencerKeys:
+    """What the sequencer signs and opens with: as the card in force says, or as an opening will (``new``).
+
+    Raises `Conflict` if a secret of that card is not in hand.
+    """
+    card = state.authority.card
+    log, sealing = new, b""
+    if card is not None:
+        log, sealing = keyring.signer("log", card.card.log_key), card.card.sealing_key
+    seeds = keyring.sealing_seeds(sealing)
+    return SequencerKeys(log=log, sealing_seeds=seeds, check_card=keyring.check_card)
 
 
 def load_rosters(config: Config) -> tuple[list[Roster], dict[int, tuple[bytes, bytes]]]:
