@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from cli import (
-    agency,
     audit,
+    cards,
     classes,
     completion,
     corrections,
@@ -22,6 +22,7 @@ from cli import (
     outgoing,
     output,
     records,
+    rosters,
     showing,
     staff,
 )
@@ -29,7 +30,8 @@ from cli.command import EXIT_CODES, Group, home_option, json_option, lang_option
 from cli.language import say
 
 MODULES = (
-    agency,
+    cards,
+    rosters,
     operate,
     staff,
     classes,

@@ -54,6 +54,12 @@ def take_lease(database: Database, holder: str) -> int:
         return int(row[0])
 
 
+def holder(database: Database) -> str | None:
+    """Return who took the lease last, or None."""
+    row = database.row("SELECT holder FROM lease")
+    return None if row is None else str(row[0])
+
+
 def check_lease(database: Database, token: int) -> None:
     """Raise `Conflict` if another process took the lease; call it inside the committing transaction."""
     assert database.in_transaction, "outside a transaction the answer may be old when it is used"

@@ -22,6 +22,9 @@ VERSION = 1
 SUBMISSION_BYTES_MAX = 12 * 1024 * 1024
 """4,096 records of 2 KiB with room; typical ones take 400 bytes."""
 
+ENTRY_FILE_BYTES_MAX = 70_000
+"""A public entry fits a leaf of 64 KiB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
@@ -63,6 +66,25 @@ def parse_entry(data: bytes) -> tuple[Entry, bytes]:
             check_parts(signature)
             return Entry(header=parse_header(header), signature=signature, bodies=tuple(bodies)), sealed
     raise Malformed("a submission is an array of five: 1, header, signature, bodies, sealed bodies")
+
+
+def format_entry_file(entry: Entry) -> bytes:
+    """Return a signed public entry as a file, for somebody else to submit."""
+    return codec.encode([entry.header.raw, entry.signature, list(entry.bodies)])
+
+
+def parse_entry_file(data: bytes, name: str) -> Entry:
+    """Return the entry of a file; raise `Malformed`, naming it, for any other form."""
+    try:
+        match codec.decode(data, bytes_max=ENTRY_FILE_BYTES_MAX):
+            case [bytes(header), bytes(signature), list(bodies)] if all(
+                isinstance(one, bytes) for one in bodies
+            ):
+                check_parts(signature)
+                return Entry(header=parse_header(header), signature=signature, bodies=tuple(bodies))
+    except Malformed as error:
+        raise Malformed(f"{name}: no signed entry: {error}") from None
+    raise Malformed(f"{name}: no signed entry")
 
 
 def open_submission(data: bytes, *sealing_seeds: bytes) -> Submission:

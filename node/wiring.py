@@ -17,11 +17,11 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ledger import codec, keys
+from ledger import keys
 from ledger.chain import ChainState
 from ledger.checkpoint import open_checkpoint
-from ledger.entry import Entry, check_parts, parse_header
-from ledger.errors import LedgerError, Malformed, StoreError
+from ledger.entry import Entry
+from ledger.errors import Malformed, StoreError
 from ledger.merkle import EMPTY_ROOT, root_at
 from ledger.names import Origin
 from ledger.note import verifier_of
@@ -46,12 +46,11 @@ from node.resume import Answer, reason_to_wait
 from node.sequencer import Sequencer, SequencerKeys, load_state
 from node.sources import DirectorySource
 from node.static_tree import StaticTree
-from node.submission import Submission
+from node.submission import Submission, format_entry_file, parse_entry_file
 
 ROSTER_DIRECTORY = "roster"
 OPENING_FILE = "opening.entry"
 NODE_KEY_FILE = "keys/node.key"
-OPENING_BYTES_MAX = 70_000
 SCHEMAS = (log_store.SCHEMA, body_store.SCHEMA, lease.SCHEMA, nonces.SCHEMA, journal.SCHEMA)
 """All that lies in the log's database."""
 
@@ -271,8 +270,13 @@ def _signing(keyring: Keyring, state: ChainState, new: keys.SigningKey) -> Seque
     return SequencerKeys(log=log, sealing_seeds=seeds, check_card=keyring.check_card)
 
 
-def load_rosters(config: Config) -> tuple[list[Roster], dict[int, tuple[bytes, bytes]]]:
-    """Return the roster versions of an agency directory, and their bytes and signatures by version."""
+def load_rosters(
+    config: Config, *, is_member: bool = True
+) -> tuple[list[Roster], dict[int, tuple[bytes, bytes]]]:
+    """Return the roster versions of an agency directory, and their bytes and signatures by version.
+
+    With ``is_member`` the newest must name the directory's agency, and all peers of its configuration.
+    """
     directory = config.directory / ROSTER_DIRECTORY
     first = directory / "1.json"
     if not first.is_file():
@@ -280,7 +284,13 @@ def load_rosters(config: Config) -> tuple[list[Roster], dict[int, tuple[bytes, b
     rosters, found = read_rosters(DirectorySource(config.directory), roster_hash(first.read_bytes()))
     if found:
         raise Malformed(f"{directory}: {found[0]}")
-    latest = rosters[-1]
+    if is_member:
+        _check_member(config, rosters[-1])
+    pairs = {one.version: (one.raw, (directory / f"{one.version}.note").read_bytes()) for one in rosters}
+    return rosters, pairs
+
+
+def _check_member(config: Config, latest: Roster) -> None:
     if config.ledger != latest.ledger or config.agency not in latest.agencies:
         raise Malformed(
             f"{config.directory}/node.toml is of agency {config.agency} in ledger {config.ledger}; the "
@@ -291,27 +301,18 @@ def load_rosters(config: Config) -> tuple[list[Roster], dict[int, tuple[bytes, b
         raise Malformed(
             f"{config.directory}/node.toml: peers: {', '.join(strange)}: the other agencies are {others}"
         )
-    pairs = {one.version: (one.raw, (directory / f"{one.version}.note").read_bytes()) for one in rosters}
-    return rosters, pairs
 
 
 def load_opening(directory: Path) -> Entry:
     """Return the opening entry that ``roster finish`` signed into the directory."""
     path = directory / OPENING_FILE
     try:
-        value = codec.decode(path.read_bytes(), bytes_max=OPENING_BYTES_MAX)
+        raw = path.read_bytes()
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}: run `pledger roster finish` first") from None
-    except LedgerError as error:
-        raise Malformed(f"{path}: {error}") from None
-    match value:
-        case [bytes(header), bytes(signature), list(bodies)] if all(isinstance(one, bytes) for one in bodies):
-            check_parts(signature)
-            return Entry(header=parse_header(header), signature=signature, bodies=tuple(bodies))
-    raise Malformed(f"{path} is not an opening")
+    return parse_entry_file(raw, str(path))
 
 
 def save_opening(directory: Path, entry: Entry) -> None:
     """Write the opening entry for `load_opening`."""
-    raw = codec.encode([entry.header.raw, entry.signature, list(entry.bodies)])
-    (directory / OPENING_FILE).write_bytes(raw)
+    (directory / OPENING_FILE).write_bytes(format_entry_file(entry))
