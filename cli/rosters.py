@@ -44,6 +44,8 @@ from ledger.roster import (
     ROSTER_BYTES_MAX,
     Roster,
     check_chain,
+    check_first,
+    check_next,
     parse_roster,
     signing_text,
 )

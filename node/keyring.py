@@ -34,11 +34,7 @@ class Keyring:
 
     def signer(self, use: str, public_key: bytes) -> SigningKey:
         """Return the secret of a signing key; raise `Conflict` if it is not here."""
-        if not self.holds(use, public_key):
-            raise Conflict(
-                f"the {use} key {public_key.hex()[:16]}… of the agency's card is not among the keys in hand: "
-                "put the key file that has it in keys/node.key and start the node again"
-            )
+        self._check_held(use, public_key)
         return SigningKey(self._seeds[use, public_key])
 
     def sealing_seeds(self, newest: bytes) -> tuple[bytes, ...]:
@@ -49,6 +45,18 @@ class Keyring:
     def lacking(self, card: Card) -> list[str]:
         """Return which secrets of a card a node needs and has not in hand, by their use."""
         return [use for use, public in needed_keys(card) if not self.holds(use, public)]
+
+    def check_in_force(self, card: Card) -> None:
+        """Raise `Conflict` if a secret of the card in force is not here."""
+        for use, public_key in needed_keys(card):
+            self._check_held(use, public_key)
+
+    def _check_held(self, use: str, public_key: bytes) -> None:
+        if not self.holds(use, public_key):
+            raise Conflict(
+                f"the {use} key {public_key.hex()[:16]}… of the agency's card is not among the keys in hand: "
+                "put the key file that has it in keys/node.key and start the node again"
+            )
 
     def check_card(self, card: Card) -> None:
         """Raise `Conflict` if this node could not go on under a card: it would stop at its own next leaf."""

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
 
 from ledger.errors import LedgerError, StoreError
-from node import handlers, structured_log
+from node import handlers, inbox, structured_log
 from node.asked import REQUESTS_PATH
 from node.mirror import Mirror, pull
 from node.parallel import verify_many
@@ -68,6 +68,10 @@ class Service:
                 tasks = [tasks[0], asyncio.create_task(self._publish_forever())]
                 tasks.append(asyncio.create_task(self._enter_journal_forever()))
                 tasks += [asyncio.create_task(loop) for loop in self._mirror_loops()]
+                inbox_folder = self._node.config.data / inbox.FOLDER
+                tasks.append(
+                    asyncio.create_task(inbox.take_forever(self._node, inbox_folder, self._on_store))
+                )
                 structured_log.event("node.ready", origin=str(self._node.origin))
                 self._on_ready()
                 await self._until_stopped(tasks)

@@ -188,6 +188,11 @@ class Node:
         """By origin, why a mirror does not go on."""
         return self._faults
 
+    def took(self, origin: Origin) -> None:
+        """Show what a mirror now holds, which nothing keeps from going on."""
+        self.tree.publish(origin)
+        self.set_fault(origin, None)
+
     def set_fault(self, origin: Origin, text: str | None) -> None:
         """Note why a mirror does not go on, or that it does."""
         if text is None:
@@ -265,6 +270,7 @@ def _signing(keyring: Keyring, state: ChainState, new: keys.SigningKey) -> Seque
     card = state.authority.card
     log, sealing = new, b""
     if card is not None:
+        keyring.check_in_force(card.card)
         log, sealing = keyring.signer("log", card.card.log_key), card.card.sealing_key
     seeds = keyring.sealing_seeds(sealing)
     return SequencerKeys(log=log, sealing_seeds=seeds, check_card=keyring.check_card)
