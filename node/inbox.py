@@ -141,7 +141,7 @@ async def _judge_log(mirror: Mirror, source: Source, on_store: OnStore, tell: Te
 def _judge_part(
     mirror: Mirror, state: ChainState, pulled: Pulled, seen: set[bytes]
 ) -> tuple[ChainState, int]:
-    after, judged, checkpoint = mirror.judge(state, pulled, verify_many, seen)
+    after, judged, checkpoint, _ = mirror.judge(state, pulled, verify_many, seen)
     seen |= {one.leaf.header.entry_id for one in judged if one.leaf is not None}
     return after, checkpoint.size
 

@@ -66,8 +66,11 @@ def card_in_force(config: Config) -> PlacedCard:
         with open_files(config) as files:
             if files.state.authority.card is not None:
                 return files.state.authority.card
-    for body in load_opening(config.directory).bodies:
+    opening = load_opening(config.directory)
+    for body in opening.bodies:
         record = parse_governance(body)
         if isinstance(record, Card):
-            return PlacedCard(card=record, hash=public_hash(body), place=Place(1, 0))
+            return PlacedCard(
+                card=record, hash=public_hash(body), place=Place(1, 0), author=opening.header.author
+            )
     raise Malformed(f"{config.directory}: the opening has no card")

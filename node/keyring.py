@@ -22,6 +22,7 @@ class Keyring:
     def __init__(self, secrets: Mapping[str, bytes]) -> None:
         """``secrets`` are those of a key file, by name."""
         self._seeds = {(use_of(name), public_key_of(name, seed)): seed for name, seed in secrets.items()}
+        self._first = secrets
 
     @property
     def master(self) -> bytes:
@@ -36,6 +37,12 @@ class Keyring:
         """Return the secret of a signing key; raise `Conflict` if it is not here."""
         self._check_held(use, public_key)
         return SigningKey(self._seeds[use, public_key])
+
+    def signer_under(self, card: Card | None, use: str) -> SigningKey:
+        """Return the key for ``use`` under the card in force; where there is none yet, the opening's."""
+        if card is None:
+            return SigningKey(self._first[use])
+        return self.signer(use, dict(needed_keys(card))[use])
 
     def sealing_seeds(self, newest: bytes) -> tuple[bytes, ...]:
         """Return the seeds of all sealing keys in hand, that of the public key ``newest`` first."""
