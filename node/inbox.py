@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from ledger import tree
 from ledger.chain import ChainState
-from ledger.errors import LedgerError, Malformed, StoreError, Unproven
+from ledger.errors import LedgerError, Malformed, StoreError, Undecided, Unproven
 from ledger.names import Origin
 from ledger.roster import roster_hash
 from ledger.tree import RosterPath, Source
@@ -150,7 +150,8 @@ def _check_whole(source: ZipSource, ledger_id: bytes) -> None:
     """Raise `Unproven` with what is false in the file; return if all of it is true in itself."""
     report = verify(source, ledger_id, check_signatures=verify_many)
     if report.verdict == "failed":
-        found = [f"{one.log or '-'}: {one.violation}" for one in report.problems[:PROBLEMS_TOLD]]
+        false = [one for one in report.problems if one.violation.rule.error is not Undecided]
+        found = [f"{one.log or '-'}: {one.violation}" for one in false[:PROBLEMS_TOLD]]
         raise Unproven("the file is false, nothing of it was taken: " + "; ".join(found))
 
 

@@ -67,6 +67,7 @@ def card_in_force(config: Config) -> PlacedCard:
             if files.state.authority.card is not None:
                 return files.state.authority.card
     opening = load_opening(config.directory)
+    author = opening.header.author
     for body in opening.bodies:
         record = parse_governance(body)
         if isinstance(record, Card):
