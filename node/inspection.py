@@ -71,7 +71,5 @@ def card_in_force(config: Config) -> PlacedCard:
     for body in opening.bodies:
         record = parse_governance(body)
         if isinstance(record, Card):
-            return PlacedCard(
-                card=record, hash=public_hash(body), place=Place(1, 0), author=opening.header.author
-            )
+            return PlacedCard(card=record, hash=public_hash(body), place=Place(1, 0), author=author)
     raise Malformed(f"{config.directory}: the opening has no card")

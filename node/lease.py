@@ -54,6 +54,12 @@ def take_lease(database: Database, holder: str) -> int:
         return int(row[0])
 
 
+def overtaken_by(database: Database, token: int) -> str | None:
+    """Return who has taken the lease since it was taken with ``token``, or None."""
+    row = database.row("SELECT holder FROM lease WHERE token != ?", (token,))
+    return None if row is None else str(row[0])
+
+
 def holder(database: Database) -> str | None:
     """Return who took the lease last, or None."""
     row = database.row("SELECT holder FROM lease")

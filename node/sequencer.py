@@ -32,7 +32,7 @@ from node.admission import Admission, misfiled_chain
 from node.body_store import BodyStore, StoredEntry
 from node.database import Database
 from node.key_store import KeyStore
-from node.lease import check_lease
+from node.lease import check_lease, overtaken_by
 from node.log_store import LogStore, StoredLeaf
 from node.submission import Submission, open_submission
 
@@ -112,6 +112,8 @@ class Sequencer:
         self._token = token
         self._on_commit = on_commit
         self._recorded = 0
+        self.trouble: LedgerError | None = None
+        """Why the last batch could not be written, None once one was."""
 
     @property
     def origin(self) -> Origin:
@@ -131,8 +133,11 @@ class Sequencer:
         opened = [self._open(data) for data in submissions]
         try:
             self.check_clock(hour)
-            return self._commit(opened, max(hour, self.state.hour))
+            outcomes = self._commit(opened, max(hour, self.state.hour))
+            self.trouble = None
+            return outcomes
         except LedgerError as error:
+            self.trouble = error
             return [one if isinstance(one, LedgerError) else error for one in opened]
 
     def open_era(self, opening: Submission, hour: int) -> None:
@@ -157,6 +162,10 @@ class Sequencer:
     def check_lease(self) -> None:
         """Raise `Conflict` if another process took the lease; inside the transaction of whoever writes."""
         check_lease(self._database, self._token)
+
+    def overtaken_by(self) -> str | None:
+        """Return who has taken the lease from this process, or None."""
+        return overtaken_by(self._database, self._token)
 
     def record(self) -> None:
         """See to it that ``on_commit`` has heard of the newest state: nothing newer may leave this node."""

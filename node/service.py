@@ -66,6 +66,7 @@ class Service:
         Last of all the desk's journal enters the log.
         """
         tasks: list[asyncio.Task[None]] = []
+        self._node.started_ms = self._around.now_ms()
         try:
             tasks = [asyncio.create_task(self._commit_forever())]
             tasks.append(asyncio.create_task(self._resume()))

@@ -34,6 +34,7 @@ from node import body_store, journal, key_store, lease, log_store, nonces, witne
 from node.asked import RequestDoor
 from node.body_store import BodyStore
 from node.certification import Certification
+from node.condition import Delay
 from node.config import Config
 from node.database import Database
 from node.desk_entries import DeskEntries, Entered
@@ -47,7 +48,7 @@ from node.mirror import Mirror
 from node.nonces import NonceStore
 from node.pinning import Pinning
 from node.release import Release
-from node.resume import Answer, reason_to_wait
+from node.resume import Answer, answers_needed, reason_to_wait
 from node.sequencer import Sequencer, SequencerKeys, load_state
 from node.sources import DirectorySource
 from node.static_tree import StaticTree
@@ -100,7 +101,12 @@ class Node:
         self._instance_path = lease.instance_path(log_path)
         by_hash = {roster.hash: roster for roster in self.rosters}
         self.origin = Origin(config.ledger, config.agency)
-        self._refusal = self._check_instance()
+        self.refusal = self._check_instance()
+        """Why this database never sequences in its era again, or None."""
+        self.delays: Mapping[str, Delay] = {}
+        """The witnesses that give no cosignature now."""
+        self.started_ms: int | None = None
+        """Since when it runs, by its clock."""
         self._answers: dict[str, Answer] = {}
         self._on_word = on_word
         keyring = Keyring(secrets)
@@ -216,8 +222,8 @@ class Node:
         return None if self.waiting is not None else self.pinning.adopt_if_due(at, hour)
 
     def _reason_to_wait(self) -> str | None:
-        if self._refusal is not None:
-            return self._refusal
+        if self.refusal is not None:
+            return self.refusal
         reader = self.store.reader(str(self.origin))
         return reason_to_wait(
             self._answers,
@@ -226,6 +232,12 @@ class Node:
             root_at=lambda size: root_at(reader, size),
             on_word=self._on_word,
         )
+
+    @property
+    def is_waiting_for_answers(self) -> bool:
+        """Whether too few agencies have said since this start what they hold of this log."""
+        needed = answers_needed(len(self.rosters[-1].agencies))
+        return not self._on_word and len(self._answers) < needed
 
     def logs(self) -> list[Origin]:
         """Every log that this node holds, its own first."""
@@ -328,7 +340,7 @@ class Node:
         placed = self.sequencer.state.authority.card
         if placed is not None and placed.card.number != self._card_number:
             self._use_card()
-        if self._refusal is None:
+        if self.refusal is None:
             self._write_instance(size, root)
 
     def _write_instance(self, size: int, root: bytes) -> None:
