@@ -30,6 +30,8 @@ from node.protocol import Unreachable
 from node.session import fetch_json
 
 SECONDS_IN_HOUR = 3600
+ANSWER_S = 5.0
+"""A node that runs says how it is in milliseconds; one that does not in this time is stuck or starting."""
 
 
 @command("doctor", "pledger node doctor --dir district-7", "pledger node doctor --url http://127.0.0.1:8700")
@@ -67,7 +69,7 @@ def doctor(url: str | None, directory: Path, passphrase_file: Path | None) -> No
 
 
 def _ask(url: str) -> Mapping[str, Any]:
-    with HttpClient(url) as client:
+    with HttpClient(url, ANSWER_S) as client:
         return client.run(fetch_json("/v1/status"))
 
 

@@ -266,7 +266,7 @@ class Cosigning:
         self.wake()
 
     def _note_delay(self, agency: str, answer: Later | None) -> None:
-        """Keep since when a witness gives no cosignature, and its last answer, for whoever looks at the node."""
+        """Keep since when a witness gives no cosignature, and its last answer."""
         delays = dict(self._node.delays)
         before = delays.pop(agency, None)
         if answer is not None:

@@ -56,7 +56,6 @@ STATES = (
     "other_node",
     "refused",
     "waits_for_answers",
-    "not_opened",
     "overtaken",
     "trouble",
     "mirror_fault",
@@ -108,18 +107,16 @@ def of_status(status: Mapping[str, Any], agency: str | None = None) -> list[Find
     """
     if agency is not None and status.get("agency") != agency:
         return [found("other_node", agency=str(status.get("agency")))]
-    return [*_condition(status.get("condition") or {}, status), *_logs(status)]
+    return [*_condition(status.get("condition") or {}), *_logs(status)]
 
 
-def _condition(said: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Finding]:
+def _condition(said: Mapping[str, Any]) -> Iterator[Finding]:
     if said.get("refusal"):
         yield found("refused", detail=said["refusal"])
     if not said.get("is_member", True):
         yield found("dropped", version=said["roster_version"])
     elif said.get("unheard"):
         yield found("waits_for_answers", agencies=said["unheard"], since_hour=said.get("since_hour"))
-    elif not status.get("size") and not said.get("refusal"):
-        yield found("not_opened")
     if said.get("clock"):
         yield found("clock_astray", detail=said["clock"])
     elif said.get("hours_behind", 0) > CLOCK_BEHIND_MAX_HOURS:
