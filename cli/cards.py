@@ -43,6 +43,7 @@ from node.key_file import (
     read_public_keys,
     use_of,
 )
+from node.rosters import load_rosters
 from node.session import check_receipt, submit
 from node.submission import (
     ENTRY_FILE_BYTES_MAX,
@@ -51,7 +52,7 @@ from node.submission import (
     format_submission,
     parse_entry_file,
 )
-from node.wiring import NODE_KEY_FILE, load_rosters
+from node.wiring import NODE_KEY_FILE
 
 REGISTRAR = "registrar"
 ROTATED = (*(name for name in NODE_SECRETS if name not in ("log", MASTER)), REGISTRAR)

@@ -18,7 +18,7 @@ import click
 
 from cli import output
 from cli.agency import directory_option
-from cli.command import command
+from cli.command import command, now
 from cli.language import headings, say
 from cli.output import Table
 from cli.passphrase import passphrase_option, take_passphrase
@@ -32,8 +32,9 @@ from node.durable_file import disk_errors, read_file, sync_folder
 from node.http_client import HttpClient
 from node.http_server import bind
 from node.inbox import result_path, take_file
+from node.rosters import ROSTER_DIRECTORY
 from node.session import fetch_json
-from node.wiring import ROSTER_DIRECTORY, open_node
+from node.wiring import open_node
 
 POLL_S = 0.1
 ALIVE_S = 5.0
@@ -129,7 +130,7 @@ def _take_here(
     with bind(config.host, config.port):
         node = open_node(config, passphrase, on_word=False)
         try:
-            taken = asyncio.run(take_file(node, file, at_once, step))
+            taken = asyncio.run(take_file(node, file, at_once, step, int(now().timestamp())))
         finally:
             node.close()
     return [asdict(one) for one in taken]

@@ -55,7 +55,8 @@ from node.config import FILE_NAME, Config, add_peers, load_config
 from node.durable_file import create_file, read_file
 from node.inspection import open_files
 from node.key_file import read_key_file, read_public_keys, write_key_file
-from node.wiring import NODE_KEY_FILE, OPENING_FILE, ROSTER_DIRECTORY, load_rosters, save_opening
+from node.rosters import ROSTER_DIRECTORY, load_rosters
+from node.wiring import NODE_KEY_FILE, OPENING_FILE, save_opening
 
 RECOVERY = "recovery"
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -329,7 +330,7 @@ def _earlier(
     if roster.version == 1:
         return []
     if (config.directory / ROSTER_DIRECTORY / "1.json").exists():
-        rosters, pairs = load_rosters(config, is_member=False)
+        rosters, pairs = load_rosters(config)
         return [(one, pairs[one.version][1]) for one in rosters[: roster.version - 1]]
     if place is None or ledger_id is None:
         raise Usage(

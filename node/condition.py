@@ -31,6 +31,7 @@ class Observed(Protocol):
     sequencer: Sequencer
     rosters: list[Roster]
     refusal: str | None
+    clock_fault: str | None
     started_ms: int | None
 
     @property
@@ -59,6 +60,7 @@ def condition(node: Observed, hour: int) -> dict[str, Any]:
         "since_hour": started,
         "overtaken_by": sequencer.overtaken_by(),
         "trouble": None if trouble is None else str(trouble),
+        "clock": node.clock_fault,
         "hours_behind": max(0, sequencer.state.hour - hour),
         "roster_version": newest.version,
         "adopted_version": None if adopt is None else adopt.version,

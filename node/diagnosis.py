@@ -22,8 +22,9 @@ from node.http_server import bind
 from node.inspection import Files, card_in_force, open_files
 from node.key_file import public_key_of, read_key_file, read_public_keys, use_of
 from node.keyring import needed_keys
+from node.rosters import ROSTER_DIRECTORY, load_rosters
 from node.sequencer import CLOCK_BEHIND_MAX_HOURS
-from node.wiring import NODE_KEY_FILE, OPENING_FILE, ROSTER_DIRECTORY, load_rosters
+from node.wiring import NODE_KEY_FILE, OPENING_FILE
 
 DISK_FREE_MIN_BYTES = 16 * 1024 * 1024
 """A batch of submissions, its bodies and both databases' WAL take some MB; below this soon none fits."""
@@ -161,7 +162,7 @@ def _roster(config: Config) -> Iterator[Finding]:
         yield found("roster_missing", path=config.directory / ROSTER_DIRECTORY)
         return
     try:
-        rosters, _ = load_rosters(config, is_member=False)
+        rosters, _ = load_rosters(config)
         if config.agency in rosters[0].agencies and config.agency not in rosters[-1].agencies:
             yield found("dropped", version=rosters[-1].version)
             return

@@ -12,8 +12,9 @@ All of it runs in steps of one pull on the store's thread, so the node goes on a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -21,15 +22,18 @@ from typing import Any, Protocol, TypeVar
 from ledger import tree
 from ledger.chain import ChainState
 from ledger.errors import LedgerError, Malformed, StoreError, Undecided, Unproven
+from ledger.keys import VerifyMany
 from ledger.names import Origin
-from ledger.roster import roster_hash
-from ledger.tree import RosterPath, Source
-from ledger.verify import read_file, verify
+from ledger.roster import Roster, roster_hash
+from ledger.tree import LogPath, RosterPath, Source
+from ledger.verify import read_file, read_rosters, verify
 from node import structured_log
 from node.durable_file import disk_errors, replace_file
-from node.mirror import Mirror, Pulled, pull
+from node.mirror import Mirror, Pulled, pull, pull_certified
 from node.parallel import verify_many
 from node.protocol import Procedure, Request, Response
+from node.resume import Answer
+from node.rosters import Pair
 from node.sources import ZipSource
 
 TICK_S = 1.0
@@ -61,40 +65,73 @@ class Receiver(Protocol):
     """What the inbox needs of a node."""
 
     ledger_id: bytes
+    origin: Origin
+    rosters: list[Roster]
 
     @property
     def mirrors(self) -> Mapping[str, Mirror]:
         """The others' logs, by agency."""
         ...
 
-    def took(self, origin: Origin) -> None:
-        """Show what a mirror now holds."""
+    def copy_of(self, origin: Origin) -> Mirror | None:
+        """The copy that a pull of this log fills."""
+        ...
+
+    def take(self, origin: Origin, pulled: Pulled, check_signatures: VerifyMany) -> int:
+        """Take what was pulled of a log and show it."""
+        ...
+
+    def take_certified(self, origin: Origin, notes: Sequence[bytes]) -> list[int] | None:
+        """Keep the cosignatures on checkpoints of a log; return which transitions are lacking."""
+        ...
+
+    def take_roster(self, pair: Pair) -> Roster:
+        """Take the next roster version."""
+        ...
+
+    def meet_own(self, who: str, note: bytes | None) -> Answer:
+        """Look at a checkpoint of the own log."""
+        ...
+
+    def cosign_newest(self, origin: Origin, now_s: int) -> None:
+        """Cosign the newest checkpoint held of another's log."""
         ...
 
 
-async def take_forever(node: Receiver, folder: Path, on_store: OnStore) -> None:
+async def take_forever(node: Receiver, folder: Path, on_store: OnStore, now_ms: Callable[[], int]) -> None:
     """Take each file that is put into ``folder``, in order of name."""
     while True:
         pause = TICK_S
         for path in await on_store(_waiting, folder):
             try:
-                await _take_and_tell(node, path, on_store)
+                await _take_and_tell(node, path, on_store, now_ms() // 1000)
             except StoreError as error:  # the file stays, and is tried again
                 structured_log.fault("inbox.failed", error, file=path.name)
                 pause = DISK_PAUSE_S
         await asyncio.sleep(pause)
 
 
-async def take_file(node: Receiver, path: Path, on_store: OnStore, tell: Tell) -> list[LogTaken]:
+async def take_file(node: Receiver, path: Path, on_store: OnStore, tell: Tell, now_s: int) -> list[LogTaken]:
     """Take all that a file has and this node has not; return what became of each log in it.
+
+    What is held of others' logs then bears this node's cosignature, dated ``now_s`` (seconds since 1970), and
+    goes back to them with the next export.
 
     Raises `Malformed`, `Unproven` or `Undecided` for a file that is refused; then nothing was changed.
     """
     source = await on_store(open_file, path, node.ledger_id)
-    judged = [await _judge_log(mirror, source, on_store, tell) for mirror in node.mirrors.values()]
+    await on_store(_take_rosters, node, source)
+    await on_store(_meet_own, node, source, path.name)
+    copies = await on_store(_copies, node)
+    judged = [await _judge_log(mirror, source, on_store, tell) for mirror in copies]
     if any(one.fault for one in judged):
         await on_store(_check_whole, source, node.ledger_id)
-    return [await _take_log(node, one, mirror, source, on_store) for one, mirror in _pairs(judged, node)]
+    taken = [
+        await _take_log(node, one, mirror, source, on_store)
+        for one, mirror in zip(judged, copies, strict=True)
+    ]
+    await on_store(_take_certified, node, taken, source, now_s)
+    return taken
 
 
 def open_file(path: Path, ledger_id: bytes) -> ZipSource:
@@ -115,8 +152,43 @@ def result_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _pairs(judged: list[LogTaken], node: Receiver) -> list[tuple[LogTaken, Mirror]]:
-    return list(zip(judged, node.mirrors.values(), strict=True))
+def _take_rosters(node: Receiver, source: ZipSource) -> None:
+    """Take the roster versions beyond those in hand, if nothing in the file is false."""
+    rosters, found = read_rosters(source, node.ledger_id)
+    news = rosters[len(node.rosters) :]
+    if found or news:
+        _check_whole(source, node.ledger_id)
+    for roster in news:
+        note = read_file(source, RosterPath(roster.version, is_note=True))
+        node.take_roster((roster.raw, note or b""))
+
+
+def _meet_own(node: Receiver, source: Source, name: str) -> None:
+    """A file that has more of this node's own log than the node itself: it was restored."""
+    note = read_file(source, LogPath(node.origin.agency, node.origin.era, "", "checkpoint"))
+    if note is not None:
+        node.meet_own(name, note)
+
+
+def _copies(node: Receiver) -> list[Mirror]:
+    """The copies that a file may fill: the others' logs, and the own one where it is fetched back."""
+    origins = [node.origin, *(mirror.origin for mirror in node.mirrors.values())]
+    return [mirror for origin in origins if (mirror := node.copy_of(origin)) is not None]
+
+
+def _take_certified(node: Receiver, taken: list[LogTaken], source: Source, now_s: int) -> None:
+    """Keep the cosignatures that came along, on the own log too, and cosign what is now held of others."""
+    faulty = {one.origin for one in taken if one.fault}
+    for origin in [node.origin, *(mirror.origin for mirror in node.mirrors.values())]:
+        if str(origin) in faulty:
+            continue
+        note = read_file(source, LogPath(origin.agency, origin.era, "", "checkpoint"))
+        with contextlib.suppress(Undecided, Unproven):  # a cosignature more or less decides no leaf
+            lacking = node.take_certified(origin, [note]) if note is not None else None
+            if lacking is not None:
+                node.take_certified(origin, _run(pull_certified(origin, lacking), source))
+        if origin != node.origin:
+            node.cosign_newest(origin, now_s)
 
 
 async def _judge_log(mirror: Mirror, source: Source, on_store: OnStore, tell: Tell) -> LogTaken:
@@ -161,16 +233,15 @@ async def _take_log(
     if judged.fault:
         return judged
     start = mirror.state.size
-    while await on_store(_take_part, mirror, source):
-        await on_store(node.took, mirror.origin)
-    await on_store(node.took, mirror.origin)
+    while await on_store(_take_part, node, mirror, source):
+        pass
     return replace(judged, new=mirror.state.size - start, size=mirror.state.size)
 
 
-def _take_part(mirror: Mirror, source: Source) -> int:
+def _take_part(node: Receiver, mirror: Mirror, source: Source) -> int:
     """Pull and take one part; return how many leaves were new."""
     pulled = _run(pull(mirror.state, mirror.held_bytes()), source)
-    return 0 if pulled is None else mirror.take(pulled, verify_many)
+    return 0 if pulled is None else node.take(mirror.origin, pulled, verify_many)
 
 
 def _run(procedure: Procedure[Result], source: Source) -> Result:
@@ -192,7 +263,7 @@ def _answer(source: Source, request: Request) -> Response:
     return Response(status=206 if request.offset else 200, body=data)
 
 
-async def _take_and_tell(node: Receiver, path: Path, on_store: OnStore) -> None:
+async def _take_and_tell(node: Receiver, path: Path, on_store: OnStore, now_s: int) -> None:
     """Take one file of the inbox, write what became of it, and remove it."""
     target = result_path(path)
 
@@ -202,7 +273,7 @@ async def _take_and_tell(node: Receiver, path: Path, on_store: OnStore) -> None:
     steps: list[dict[str, Any]] = []
     value: dict[str, Any]
     try:
-        logs = await take_file(node, path, _telling(on_store, steps, target), tell)
+        logs = await take_file(node, path, _telling(on_store, steps, target), tell, now_s)
         value = {"state": "taken", "logs": [asdict(one) for one in logs]}
     except StoreError:
         raise

@@ -13,8 +13,8 @@ from ledger.statute import default_statute_json
 from ledger.verify import verify
 from node.config import load_config
 from node.http_client import HttpClient
+from node.rosters import load_rosters
 from node.sources import HttpSource
-from node.wiring import load_rosters
 from tests.agencies import Agency, Nodes, free_ports, nodes, post, wait_for
 from tests.operator_side import ask, founded, public, say, write_secret
 from tests.world import key
@@ -42,7 +42,7 @@ def finish(roster: Path, signatures: Iterable[Path], agency: Agency, *words: obj
 
 
 def versions(agency: Agency) -> list[int]:
-    return [one.version for one in load_rosters(load_config(agency.directory), is_member=False)[0]]
+    return [one.version for one in load_rosters(load_config(agency.directory))[0]]
 
 
 def test_an_agency_joins_founds_its_log_under_the_new_version_and_is_mirrored(
