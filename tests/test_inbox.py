@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -258,3 +258,37 @@ def test_another_history_of_one_log_keeps_nobody_else_s_from_being_taken(
     assert "two histories" in taken["test/district/1"]["fault"] or "prev" in taken["test/district/1"]["fault"]
     assert taken["test/sport/1"] == {"origin": "test/sport/1", "new": 3, "size": 3, "fault": ""}
     assert sizes(centre) | {"centre": 1} == {"centre": 1, "district": 3, "sport": 3}
+
+
+def test_two_nodes_that_never_meet_certify_each_other_s_logs_by_files(tmp_path: Path, nodes: Nodes) -> None:
+    """Cards, pins and cosignatures all travel in the files: after a few rounds the receipt is certified."""
+    made = apart(tmp_path, ("district", "sport"))
+    running = start_apart(made, nodes, "district", "sport")
+    district, sport = made["district"], made["sport"]
+    with HttpClient(district.url) as client:
+        grant = district.grant()
+        assert isinstance(post(client, district, grant), bytes)
+    entry = grant.entry.header.entry_id.hex()
+    target = tmp_path / "grant.tlog-proof"
+    ledger = ("--node", district.url, "--ledger", district.world.ledger_id.hex())
+    words = ("receipt", "wait", entry, "-o", target, *ledger, "--timeout", "0")
+    assert ask(*words, code=3)["cosigned"] in ([], ["district"])
+    for _ in range(4):
+        for source, to in ((district, sport), (sport, district)):
+            file = tmp_path / f"{source.name}.zip"
+            ask("export", "--from", source.url, "-o", file, code=0 if held_all(running[source.name]) else 3)
+            ask("node", "load", file, "--dir", to.directory)
+        wait_for(lambda: pinned(running.values()), "the desks to pin what came")
+    value = ask("receipt", "wait", entry, "-o", target, *ledger)
+    assert value["certified"] and value["cosigned"] == ["district", "sport"]
+    report = verify(ZipSource(tmp_path / "sport.zip"), district.world.ledger_id)
+    assert report.verdict == "verified" and all(log.certified_size for log in report.logs)
+
+
+def held_all(node: RunningNode) -> bool:
+    return all(sizes(node).values())
+
+
+def pinned(running: Iterable[RunningNode]) -> bool:
+    """Each has published its adopt of the other's card: opening, adopt, and for one a grant."""
+    return all(sizes(node)[node.agency.name] >= 2 for node in running)
