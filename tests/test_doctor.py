@@ -5,13 +5,14 @@ Real directories, real processes, a real small disk; the words are looked at in 
 
 from __future__ import annotations
 
-import contextlib
 import http.server
+import json
 import os
 import resource
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,14 +20,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from cli.language import catalogue
+from cli.main import pledger
 from ledger.names import Head
 from ledger.roster import Ends, format_roster, parse_roster
 from node.diagnosis import STATES
 from node.http_client import HttpClient
 from node.key_file import COST_MIN, write_key_file
-from tests.agencies import DEADLINE_S, PASSPHRASE, Agency, Nodes, nodes, post, wait_for
+from tests.agencies import (
+    DEADLINE_S,
+    PASSPHRASE,
+    REPOSITORY,
+    Agency,
+    Nodes,
+    RunningNode,
+    nodes,
+    post,
+    wait_for,
+)
 from tests.operator_side import ask, founded, say
 from tests.source_texts import has_cyrillic
 from tests.test_disk import (
@@ -66,14 +79,14 @@ WITHOUT_COMMAND = {"mirror_fault", "clock_astray"}
 
 
 def states(words: tuple[object, ...]) -> list[str]:
-    from click.testing import CliRunner
-
-    from cli.main import pledger
-
+    """The states that one run of the doctor finds, whatever its exit code."""
     done = CliRunner().invoke(pledger, [*map(str, words), "--json"], env={"PLEDGER_PASSPHRASE": PASSPHRASE})
-    import json
-
     return [one["state"] for one in json.loads(done.stdout)["findings"]]
+
+
+def seen(agency: Agency) -> list[str]:
+    """The states now; while a network comes up they change from one look to the next."""
+    return states(("node", "doctor", "--dir", agency.directory))
 
 
 def stored(agency: Agency) -> dict[str, bytes]:
@@ -83,6 +96,14 @@ def stored(agency: Agency) -> dict[str, bytes]:
         for path in sorted(agency.directory.rglob("*"))
         if path.is_file() and path.suffix in (".db", ".toml", ".json", ".note", ".key", ".entry", ".instance")
     }
+
+
+def told(agency: Agency, state: str) -> str:
+    """What one look says of a state that is there."""
+    for one in ask("node", "doctor", "--dir", agency.directory, code=3)["findings"]:
+        if one["state"] == state:
+            return str(one["text"])
+    raise AssertionError(f"{state} is gone")
 
 
 # Where no node runs.
@@ -238,8 +259,6 @@ def second_roster(agency: Agency, *, dropped: str = "", sunset: int | None = Non
     first = agency.world.roster
     kept = {name: key for name, key in first.agencies.items() if name != dropped}
     ends = {dropped: Ends(head=Head(1, 0, bytes(32)), next_era=2)} if dropped else {}
-    import json
-
     raw = format_roster(
         ledger="test",
         agencies=kept,
@@ -345,8 +364,8 @@ def test_a_database_older_than_what_others_hold_is_told(tmp_path: Path, nodes: N
     shutil.rmtree(district.config().data)
     shutil.copytree(tmp_path / "older", district.config().data)
     nodes.start(district)
-    wait_for(lambda: "refused" in examined(district), "what the others say")
-    assert "restored or rebuilt" in examined(district)["refused"]["text"]
+    wait_for(lambda: "refused" in seen(district), "what the others say")
+    assert "restored or rebuilt" in told(district, "refused")
 
 
 def held(node: Any, agency: str) -> int:
@@ -369,12 +388,12 @@ def test_another_history_is_told_at_both_ends(tmp_path: Path, nodes: Nodes) -> N
         for number in range(4):
             assert isinstance(post(client, district, district.grant(f"clerk {number}")), bytes)
     nodes.start(made["sport"], "--alone")
-    wait_for(lambda: "mirror_fault" in examined(made["sport"]), "the fault")
-    assert "test/district/1" in examined(made["sport"])["mirror_fault"]["text"]
+    wait_for(lambda: "mirror_fault" in seen(made["sport"]), "the fault")
+    assert "test/district/1" in told(made["sport"], "mirror_fault")
     running["district"].stop()
     nodes.start(district)
-    wait_for(lambda: "refused" in examined(district), "what the other says")
-    assert "another history" in examined(district)["refused"]["text"]
+    wait_for(lambda: "refused" in seen(district), "what the other says")
+    assert "another history" in told(district, "refused")
 
 
 def test_a_lease_taken_by_another_process_is_told(tmp_path: Path, nodes: Nodes) -> None:
@@ -412,13 +431,39 @@ def test_witnesses_that_do_not_cosign_are_named(tmp_path: Path, nodes: Nodes) ->
     running["sport"].stop()
     with HttpClient(district.url) as client:
         assert isinstance(post(client, district, district.grant()), bytes)
-    wait_for(lambda: "certification_lags" in examined(district), "the witnesses' silence")
-    text = examined(district)["certification_lags"]["text"]
+    wait_for(lambda: "certification_lags" in seen(district), "the witnesses' silence")
+    text = told(district, "certification_lags")
     assert "sport" in text and "no answer" in text
     nodes.start(made["centre"])
     nodes.start(made["sport"])
-    with contextlib.suppress(KeyError):
-        wait_for(lambda: examined(district) == {}, "certification", 2 * DEADLINE_S)
+    wait_for(lambda: seen(district) == [], "certification", 2 * DEADLINE_S)
+
+
+SLOW_CLOCK = (
+    "import sys, time; now = time.time_ns; time.time_ns = lambda: now() - 36_000 * 10**9; "
+    "from cli.main import main; main()"
+)
+"""A node's process whose clock stands ten hours behind."""
+
+
+def test_a_clock_that_stands_off_is_told_with_whose_answers(tmp_path: Path, nodes: Nodes) -> None:
+    """Its own says one thing, those of both others another."""
+    made = founded(tmp_path, ("centre", "district", "sport"))
+    for name in ("centre", "sport"):
+        nodes.start(made[name])
+    district = made["district"]
+    log = district.directory / "node.log"
+    with log.open("ab") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SLOW_CLOCK, "node", "run", "--dir", str(district.directory)],
+            cwd=REPOSITORY,
+            env=os.environ | {"PLEDGER_PASSPHRASE": PASSPHRASE},
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+        )
+    nodes.started.append(RunningNode(district, process, log))
+    wait_for(lambda: "clock_astray" in seen(district), "the clocks of the others")
+    assert "by 10 hours (they are ahead)" in told(district, "clock_astray")
 
 
 # The words.
