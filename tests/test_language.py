@@ -35,9 +35,11 @@ FILES = ("messages", *heard.FILES)
 MESSAGES = [(file, key, one) for file in FILES for key, one in catalogue(file).items()]
 NAMES = [f"{file}:{key}" for file, key, _ in MESSAGES]
 SPOKEN = (
+    "carry",
     "classes",
     "completion",
     "desk",
+    "doctor",
     "explain",
     "explained",
     "explained_field",
@@ -52,6 +54,7 @@ SPOKEN = (
     "parameters",
     "passphrase",
     "public_log",
+    "receipts",
     "records",
     "register",
     "registrar",
