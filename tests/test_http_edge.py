@@ -26,9 +26,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         monkeypatch.setattr(http_server, f"{name}_TIMEOUT_S", seconds)
     monkeypatch.setattr(http_server, "SWEEP_S", 0.05)
     loop, listening = asyncio.new_event_loop(), http_server.bind("127.0.0.1", 0)
-    runner = loop.run_until_complete(
-        http_server.start_server(http_server.make_application(_echo), listening)
-    )
+    runner = loop.run_until_complete(http_server.start_server(http_server.make_application(_echo), listening))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     yield listening.getsockname()[1]
