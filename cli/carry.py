@@ -66,7 +66,7 @@ def load(file: Path, directory: Path, passphrase_file: Path | None) -> None:
     output.show(
         {"file": str(file), "logs": logs},
         say("load.taken", file=file, count=count),
-        Table(columns=headings(["log", "new", "held", "fault"]), rows=rows),
+        Table(columns=headings(["log", "taken", "held", "fault"]), rows=rows),
         say("load.next", command=f"pledger node doctor --dir {directory}")
         if faults
         else say("load.back", command=f"pledger export --from {config.url} -o FILE"),

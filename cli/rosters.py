@@ -55,8 +55,9 @@ from node.config import FILE_NAME, Config, add_peers, load_config
 from node.durable_file import create_file, read_file
 from node.inspection import open_files
 from node.key_file import read_key_file, read_public_keys, write_key_file
+from node.opening import OPENING_FILE, save_opening
 from node.rosters import ROSTER_DIRECTORY, load_rosters
-from node.wiring import NODE_KEY_FILE, OPENING_FILE, save_opening
+from node.wiring import NODE_KEY_FILE
 
 RECOVERY = "recovery"
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)

@@ -22,9 +22,10 @@ from node.http_server import bind
 from node.inspection import Files, card_in_force, open_files
 from node.key_file import public_key_of, read_key_file, read_public_keys, use_of
 from node.keyring import needed_keys
+from node.opening import OPENING_FILE
 from node.rosters import ROSTER_DIRECTORY, load_rosters
 from node.sequencer import CLOCK_BEHIND_MAX_HOURS
-from node.wiring import NODE_KEY_FILE, OPENING_FILE
+from node.wiring import NODE_KEY_FILE
 
 DISK_FREE_MIN_BYTES = 16 * 1024 * 1024
 """A batch of submissions, its bodies and both databases' WAL take some MB; below this soon none fits."""

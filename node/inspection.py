@@ -22,9 +22,9 @@ from node import lease, log_store
 from node.config import Config
 from node.database import Database
 from node.log_store import LogStore
+from node.opening import load_opening
 from node.rosters import load_rosters
 from node.sequencer import load_state
-from node.wiring import load_opening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,13 +15,11 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from ledger import keys
 from ledger.card_entries import format_card_entries
 from ledger.chain import ChainState
 from ledger.checkpoint import open_checkpoint
-from ledger.entry import Entry
 from ledger.errors import LedgerError, StoreError
 from ledger.governance import Adopt
 from ledger.keys import VerifyMany
@@ -47,16 +45,16 @@ from node.keyring import Keyring
 from node.log_store import LogStore
 from node.mirror import Mirror, Pulled
 from node.nonces import NonceStore
+from node.opening import load_opening
 from node.pinning import Pinning
 from node.release import Release
 from node.resume import Answer, answers_needed, reason_to_refuse, reason_to_wait
 from node.rosters import Pair, check_following, load_rosters, save_roster, with_rosters
 from node.sequencer import Sequencer, SequencerKeys, load_state
 from node.static_tree import StaticTree
-from node.submission import Submission, format_entry_file, parse_entry_file
+from node.submission import Submission
 from node.witness import HeldLogs, Witness
 
-OPENING_FILE = "opening.entry"
 NODE_KEY_FILE = "keys/node.key"
 SCHEMAS = (
     log_store.SCHEMA,
@@ -498,18 +496,3 @@ def _signing(keyring: Keyring, state: ChainState, new: keys.SigningKey) -> Seque
         log, sealing = keyring.signer("log", card.card.log_key), card.card.sealing_key
     seeds = keyring.sealing_seeds(sealing)
     return SequencerKeys(log=log, sealing_seeds=seeds, check_card=keyring.check_card)
-
-
-def load_opening(directory: Path) -> Entry:
-    """Return the opening entry that ``roster finish`` signed into the directory."""
-    path = directory / OPENING_FILE
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}: run `pledger roster finish` first") from None
-    return parse_entry_file(raw, str(path))
-
-
-def save_opening(directory: Path, entry: Entry) -> None:
-    """Write the opening entry for `load_opening`."""
-    (directory / OPENING_FILE).write_bytes(format_entry_file(entry))
