@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.agencies import DEADLINE_S, PASSPHRASE, REPOSITORY, free_ports
+from node.http_client import HttpClient
+from node.session import fetch_json
+from tests.agencies import DEADLINE_S, PASSPHRASE, REPOSITORY, free_ports, wait_for
 from tests.test_staff_doc import Block, command_of
 
 DOCUMENT = REPOSITORY / "docs" / "OPERATOR.md"
@@ -95,6 +97,14 @@ class Operator:
         assert process.stdout is not None
         ready, _, _ = select.select([process.stdout], [], [], DEADLINE_S)
         assert ready and "is served at" in process.stdout.readline()
+        wait_for(self.is_level, "the nodes to hold each other's logs")
+
+    def is_level(self) -> bool:
+        """Whether the first node holds something of every log: a reader would look before he goes on."""
+        if len(self.running) < 2:
+            return True
+        with HttpClient(self.known["NODE_URL"]) as client:
+            return all(log["size"] for log in client.run(fetch_json("/v1/status"))["logs"])
 
     def stop(self, directory: str) -> None:
         process = self.running.pop(directory, None)
