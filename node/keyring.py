@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ledger.chain import ChainState
 from ledger.errors import Conflict
 from ledger.governance import Card
 from ledger.keys import SigningKey
 from node.key_file import MASTER, SEALING, public_key_of, use_of
+from node.sequencer import SequencerKeys
 
 
 class Keyring:
@@ -83,3 +85,17 @@ def needed_keys(card: Card) -> Iterable[tuple[str, bytes]]:
         ("desk", card.desk_keys[0]),
         (SEALING, card.sealing_key),
     )
+
+
+def signing_keys(keyring: Keyring, state: ChainState, new: SigningKey) -> SequencerKeys:
+    """Return what the sequencer signs and opens with: as the card in force says, or as an opening will (``new``).
+
+    Raises `Conflict` if a secret of that card is not in hand.
+    """
+    card = state.authority.card
+    log, sealing = new, b""
+    if card is not None:
+        keyring.check_in_force(card.card)
+        log, sealing = keyring.signer("log", card.card.log_key), card.card.sealing_key
+    seeds = keyring.sealing_seeds(sealing)
+    return SequencerKeys(log=log, sealing_seeds=seeds, check_card=keyring.check_card)

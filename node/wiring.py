@@ -41,7 +41,7 @@ from node.frontier import FrontierHistory, Row
 from node.journal import AccessJournal
 from node.key_file import read_key_file
 from node.key_store import KeyStore
-from node.keyring import Keyring
+from node.keyring import Keyring, signing_keys
 from node.log_store import LogStore
 from node.mirror import Mirror, Pulled
 from node.nonces import NonceStore
@@ -113,18 +113,9 @@ class Node:
         # Before the state is read: what an overtaken process still commits would make it an old one.
         token = lease.take_lease(self._database, f"{host} process {os.getpid()}")
         state = load_state(self.store, self.ledger_id, self.origin, by_hash)
-        signing = _signing(keyring, state, keys.SigningKey(secrets["log"]))
+        signing = signing_keys(keyring, state, keys.SigningKey(secrets["log"]))
         self._log_verifier = verifier_of(str(self.origin), signing.log.public_key)
-        self.sequencer = Sequencer(
-            self._database,
-            self.store,
-            self.bodies,
-            data_keys,
-            state=state,
-            signing=signing,
-            token=token,
-            on_commit=self._record_commit,
-        )
+        self.sequencer = self._open_sequencer(data_keys, state, signing, token)
         self.requests, self._desk = self._open_requests(keyring, data_keys, random)
         self.certification = Certification(self._database, self.store, self.states)
         self._keyring = keyring
@@ -145,6 +136,20 @@ class Node:
         for mirror in self.mirrors.values():
             self.tree.publish(mirror.origin)
         self.show_frontier()
+
+    def _open_sequencer(
+        self, data_keys: KeyStore, state: ChainState, signing: SequencerKeys, token: int
+    ) -> Sequencer:
+        return Sequencer(
+            self._database,
+            self.store,
+            self.bodies,
+            data_keys,
+            state=state,
+            signing=signing,
+            token=token,
+            on_commit=self._record_commit,
+        )
 
     def _open_mirrors(self) -> None:
         """A copy for every other agency that any version names: who left is still served."""
@@ -482,17 +487,3 @@ def open_node(config: Config, passphrase: str, *, on_word: bool) -> Node:
     """Return the node of an agency directory on this machine; see `Node`."""
     secrets = read_key_file(config.directory / NODE_KEY_FILE, passphrase)
     return Node(config, secrets, os.urandom, on_word=on_word, host=socket.gethostname())
-
-
-def _signing(keyring: Keyring, state: ChainState, new: keys.SigningKey) -> SequencerKeys:
-    """What the sequencer signs and opens with: as the card in force says, or as an opening will (``new``).
-
-    Raises `Conflict` if a secret of that card is not in hand.
-    """
-    card = state.authority.card
-    log, sealing = new, b""
-    if card is not None:
-        keyring.check_in_force(card.card)
-        log, sealing = keyring.signer("log", card.card.log_key), card.card.sealing_key
-    seeds = keyring.sealing_seeds(sealing)
-    return SequencerKeys(log=log, sealing_seeds=seeds, check_card=keyring.check_card)
