@@ -88,7 +88,7 @@ def needed_keys(card: Card) -> Iterable[tuple[str, bytes]]:
 
 
 def signing_keys(keyring: Keyring, state: ChainState, new: SigningKey) -> SequencerKeys:
-    """Return what the sequencer signs and opens with: as the card in force says, or as an opening will (``new``).
+    """Return what signs and opens: as the card in force says, or as an opening will (``new``).
 
     Raises `Conflict` if a secret of that card is not in hand.
     """
