@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.checkpoint import Checkpoint
+from ledger.cosignature import cosignature_time
 from ledger.errors import LedgerError, Malformed
 from ledger.merkle import prove_consistency
 from ledger.names import witness_key_name
@@ -26,15 +27,18 @@ from ledger.note import NoteVerifier, SignatureLine, encode_base64, parse_line, 
 from node import structured_log
 from node.certification import is_good
 from node.condition import Delay
+from node.gossip import Gossip
 from node.handlers import ADD_CHECKPOINT_PATH
 from node.protocol import Procedure, Request, Response, Unreachable
-from node.surroundings import Surroundings, drive
+from node.surroundings import Surroundings
 from node.wiring import Node
 
 IN_FLIGHT_MAX_S = 30.0
 """Longer than a witness needs to fetch what it lacks, shorter than anybody waits for a receipt."""
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 60.0
 """Between two questions to a witness that fails: doubled each time, then less by chance."""
+LOOK_S = 1.0
+"""While this node itself may not go on: it hears the others, or its clock is set right, at any moment."""
 PAUSE_MIN_S = 0.01
 """The shortest look-out for what is due: shorter ones are lost in a clock's rounding, and never end."""
 TOLD_AT = 3
@@ -86,6 +90,8 @@ class _Peer:
     due: float = 0.0
     failures: int = 0
     is_busy: bool = False
+    is_silent: bool = False
+    """Whether it failed last by giving no answer at all."""
 
     def is_due(self, flight: InFlight) -> bool:
         """Whether anything is still to be asked of it for this checkpoint, now or later."""
@@ -162,8 +168,8 @@ class Collector:
         ]
         return min(max(sizes, default=0), flight.checkpoint.size)
 
-    def take(self, agency: str, flight: InFlight, lines: Sequence[SignatureLine]) -> bool:
-        """Keep what a witness answered; return whether its own good cosignature was there."""
+    def take(self, agency: str, flight: InFlight, lines: Sequence[SignatureLine]) -> int | None:
+        """Keep what a witness answered; return the time of its own good cosignature, None if there is none."""
         note = parse_note(flight.note)
         good = [
             line
@@ -171,9 +177,10 @@ class Collector:
             for line in lines
             if (line.name, line.key_id) == (key.name, key.key_id) and is_good(note.text, line, key)
         ]
-        if good:
-            self._node.keep_cosignatures(note, good[:1])
-        return bool(good)
+        if not good:
+            return None
+        self._node.keep_cosignatures(note, good[:1])
+        return cosignature_time(good[0])
 
     def _is_replaced(self, flight: InFlight, published: Checkpoint, at: float) -> bool:
         """Whether the published checkpoint takes the place of the one in flight."""
@@ -195,9 +202,10 @@ class Collector:
 class Cosigning:
     """The loop that asks the witnesses, each at its own pace."""
 
-    def __init__(self, node: Node, surroundings: Surroundings) -> None:
-        """See `Collector` for what is done on the store's thread."""
+    def __init__(self, node: Node, surroundings: Surroundings, gossip: Gossip) -> None:
+        """``gossip`` carries the questions; see `Collector` for what is done on the store's thread."""
         self._node = node
+        self._gossip = gossip
         self._around = surroundings
         self._collector = Collector(node)
         self._peers: dict[str, _Peer] = {}
@@ -207,6 +215,13 @@ class Cosigning:
     def wake(self) -> None:
         """Look at once whether there is something to ask for: a checkpoint was published."""
         self._woken.set()
+
+    def heard_from(self, agency: str) -> None:
+        """An agency's node has asked something, so it runs: a pause that it had for silence is over."""
+        peer = self._peers.get(agency)
+        if peer is not None and peer.is_silent:
+            peer.is_silent, peer.due = False, 0.0
+            self.wake()
 
     async def run(self) -> None:
         """Gather until cancelled."""
@@ -244,7 +259,7 @@ class Cosigning:
     def _pause_s(self, flight: InFlight | None, at: float) -> float:
         """Until the next witness is due, or the checkpoint in flight has had its time."""
         if flight is None:
-            return RETRY_MAX_S
+            return LOOK_S
         ends = [peer.due for peer in self._peers.values() if peer.is_due(flight)]
         ends += [flight.since + IN_FLIGHT_MAX_S] if at < flight.since + IN_FLIGHT_MAX_S else []
         return max(PAUSE_MIN_S, min(ends) - at) if ends else RETRY_MAX_S
@@ -252,9 +267,11 @@ class Cosigning:
     async def _ask(self, agency: str, peer: _Peer, flight: InFlight) -> None:
         """Ask one witness for the checkpoint in flight, and note when it is to be asked again."""
         try:
-            answer = await self._ask_each_address(agency, peer, flight)
+            answer = await self._ask_once(agency, peer, flight)
+            peer.is_silent = False
         except LedgerError as error:
             answer = Later(0, str(error))
+            peer.is_silent = isinstance(error, Unreachable)
         peer.is_busy = False
         self._note_delay(agency, answer)
         if answer is None:
@@ -278,19 +295,8 @@ class Cosigning:
             delays[agency] = Delay(since_ms=since_ms, reason=answer.reason[:DELAY_CHARS_MAX])
         self._node.delays = delays  # another thread reads it: never changed in place
 
-    async def _ask_each_address(self, agency: str, peer: _Peer, flight: InFlight) -> Later | None:
+    async def _ask_once(self, agency: str, peer: _Peer, flight: InFlight) -> Later | None:
         """Return None once nothing more is to be asked of it for this checkpoint."""
-        answer: Later | None = Later(0, "no address of it is known")
-        for url in self._node.addresses(agency):
-            try:
-                answer = await self._ask_at(url, agency, peer, flight)
-            except Unreachable as error:
-                answer = Later(0, str(error))
-                continue
-            break
-        return answer
-
-    async def _ask_at(self, url: str, agency: str, peer: _Peer, flight: InFlight) -> Later | None:
         size = flight.checkpoint.size
         if peer.old is None:
             peer.old = await self._around.on_store(self._collector.last_size, agency, flight)
@@ -300,7 +306,7 @@ class Cosigning:
             if peer.old > size:  # it cosigned a newer one of ours: the next one in flight will be beyond
                 return None
             body = await self._around.on_store(self._collector.body, flight, peer.old)
-            response = await drive(self._around.exchange, url, add_checkpoint(body))
+            response = await self._gossip.drive(agency, lambda body=body: add_checkpoint(body))  # type: ignore[misc]
             answer = read_answer(response, peer.old)
             if isinstance(answer, Later):
                 return answer
@@ -312,7 +318,9 @@ class Cosigning:
     async def _take(
         self, agency: str, peer: _Peer, flight: InFlight, lines: list[SignatureLine]
     ) -> Later | None:
-        if not await self._around.on_store(self._collector.take, agency, flight, lines):
+        stamp_s = await self._around.on_store(self._collector.take, agency, flight, lines)
+        if stamp_s is None:
             return Later(0, "its answer has no good cosignature of its own")
+        self._gossip.clocks.hear_stamp(agency, stamp_s)
         peer.old = flight.checkpoint.size
         return None

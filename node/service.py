@@ -60,7 +60,7 @@ class Service:
         self.gossip = Gossip(node, surroundings)
         self._authenticator = Authenticator(node.ledger_id, node.config.agency, node.node_key)
         self._limits = Limits()
-        self._cosigning = Cosigning(node, surroundings)
+        self._cosigning = Cosigning(node, surroundings, self.gossip)
         self.stop = asyncio.Event()
 
     async def run(self, close_door: Callable[[], Awaitable[None]]) -> None:
@@ -123,6 +123,7 @@ class Service:
             return handlers.too_many(pause_s)
         if asker is not None:
             self.gossip.heard_from(asker)
+            self._cosigning.heard_from(asker)
         request = replace(request, path=path)
         try:
             if (request.method, path) == ("POST", handlers.ENTRIES_PATH):

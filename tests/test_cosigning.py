@@ -13,6 +13,7 @@ from ledger.cosignature import cosign
 from ledger.note import SignatureLine, parse_note
 from node import handlers
 from node.cosigning import IN_FLIGHT_MAX_S, RETRY_MAX_S, Cosigning, Later, OtherSize, read_answer
+from node.gossip import Gossip
 from node.protocol import Request, Response, Unreachable
 from node.witness import parse_add_checkpoint
 from tests.witnesses import NOW_S, Around, Ledger, SkippingLoop, ledger
@@ -40,7 +41,8 @@ def run(made: Ledger, answers: dict[str, Answer] | None = None, *, until_s: floa
     around = Around(answer)
 
     async def main() -> None:
-        cosigning = Cosigning(made.nodes["district"], around)
+        node = made.nodes["district"]
+        cosigning = Cosigning(node, around, Gossip(node, around))
         task = asyncio.create_task(cosigning.run())
         for _ in range(steps):
             await asyncio.sleep(until_s / steps)
