@@ -169,7 +169,7 @@ class Collector:
         return min(max(sizes, default=0), flight.checkpoint.size)
 
     def take(self, agency: str, flight: InFlight, lines: Sequence[SignatureLine]) -> int | None:
-        """Keep what a witness answered; return the time of its own good cosignature, None if there is none."""
+        """Keep what a witness answered; return the time of its own good cosignature, if it is there."""
         note = parse_note(flight.note)
         good = [
             line

@@ -26,6 +26,7 @@ from node.frontier import FRONTIER_PATH
 from node.gossip import Gossip
 from node.limits import Limits
 from node.protocol import Request, Response
+from node.rosters import unknown_peers
 from node.sequencer import BATCH_MAX
 from node.session import fetch_checkpoint
 from node.surroundings import Surroundings
@@ -70,6 +71,8 @@ class Service:
         """
         tasks: list[asyncio.Task[None]] = []
         self._node.started_ms = self._around.now_ms()
+        for agency, near in unknown_peers(self._node.config, self._node.rosters).items():
+            structured_log.event("peers.unknown", agency=agency, near=near)
         try:
             tasks = [asyncio.create_task(self._commit_forever())]
             tasks.append(asyncio.create_task(self._resume()))

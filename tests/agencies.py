@@ -135,14 +135,18 @@ def mark(pupil: str, subject_code: str = "math", *, number: int = 0, **fields: A
 
 
 def found_agencies(
-    base: Path, names: Sequence[str] = ("district",), *, hosts: Mapping[str, str] | None = None, **config: float
+    base: Path,
+    names: Sequence[str] = ("district",),
+    *,
+    hosts: Mapping[str, str] | None = None,
+    **config: float,
 ) -> dict[str, Agency]:
     """Make the directories of a new ledger: one agency, or several that know each other's addresses.
 
-    ``hosts`` are addresses that none of them shares; without, all are on this machine's loopback.
+    ``hosts`` are their addresses; without, all are on this machine's loopback.
     """
     world = World(names, opened=False)
-    ports = free_ports(len(names)) if hosts is None else [NETWORK_PORT] * len(names)
+    ports = free_ports(len(names))
     made = {
         name: Agency(world, name, base / name, port, (hosts or {}).get(name, "127.0.0.1"))
         for name, port in zip(names, ports, strict=True)
@@ -174,8 +178,6 @@ def _write_directory(agency: Agency, others: list[Agency], config: dict[str, flo
     (directory / "node.toml").write_text(text)
 
 
-NETWORK_PORT = 8700
-"""Of a node that has its address for itself: the one that `pledger` proposes."""
 _ports = itertools.count(20_000 + os.getpid() * 977 % 9_000)
 """Below those that the system gives to clients; no port is given out twice by one process."""
 

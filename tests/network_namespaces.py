@@ -1,8 +1,8 @@
 """A network of this machine's own: a namespace for each agency, all on one bridge, and iptables to break it.
 
-The bridge has a namespace too, so that nothing of the machine's own network is changed but one address on one
-virtual link, by which the test reaches everybody. What is cut or lost is cut in the namespace of whoever would
-have received it, between agencies only: the test itself always sees.
+The bridge has a namespace too, so that nothing of the machine's own network is changed but one address on
+one virtual link, by which the test reaches everybody. What is cut or lost is cut in the namespace of whoever
+would have received it, between agencies only: the test itself always sees.
 """
 
 from __future__ import annotations
