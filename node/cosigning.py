@@ -138,6 +138,8 @@ class Collector:
         self._origin = str(node.origin)
         self._flight: InFlight | None = None
         self._cosigned = -1
+        self.witnesses: tuple[str, ...] = ()
+        """Who is asked: those whose cosignatures can count for the checkpoint in flight."""
 
     def choose(self, at: float, now_s: int) -> InFlight | None:
         """Return the checkpoint to gather for at loop time ``at``, cosigned by this node itself, or None."""
@@ -146,6 +148,7 @@ class Collector:
             return None
         if self._flight is None or self._is_replaced(self._flight, published[1], at):
             self._flight = InFlight(note=published[0], checkpoint=published[1], since=at)
+        self.witnesses = self._find_witnesses()
         size = self._flight.checkpoint.size
         if self._cosigned != size:
             self._node.witness.cosign_held(self._flight.note, now_s)
@@ -191,6 +194,15 @@ class Collector:
         is_certified = self._node.store.certified_size(self._origin) >= size
         is_repinned = len(authority.standing(size).adopts) != len(authority.standing(published.size).adopts)
         return is_certified or is_repinned or at - flight.since >= IN_FLIGHT_MAX_S
+
+    def _find_witnesses(self) -> tuple[str, ...]:
+        """The others of the version that the log stands under, of later ones, and, while it is not certified
+        under that version, of the one before."""
+        standing = self._node.sequencer.state.authority.roster
+        adopted = standing.version if standing else 1
+        since = adopted - (self._node.store.transition(self._origin, adopted) is None)
+        named = {name for one in self._node.rosters if one.version >= since for name in one.agencies}
+        return tuple(name for name in self._node.mirrors if name in named)
 
     def _keys(self, agency: str, flight: InFlight) -> list[NoteVerifier]:
         """The witness keys of an agency that are known: the one pinned, and that of its newest card."""
@@ -253,14 +265,15 @@ class Cosigning:
 
     def _due(self, flight: InFlight, at: float) -> list[tuple[str, _Peer]]:
         """The witnesses to ask now, in the order of the roster."""
-        peers = [(name, self._peers.setdefault(name, _Peer())) for name in self._node.mirrors]
+        peers = [(name, self._peers.setdefault(name, _Peer())) for name in self._collector.witnesses]
         return [(name, one) for name, one in peers if one.is_due(flight) and one.due <= at]
 
     def _pause_s(self, flight: InFlight | None, at: float) -> float:
         """Until the next witness is due, or the checkpoint in flight has had its time."""
         if flight is None:
             return LOOK_S
-        ends = [peer.due for peer in self._peers.values() if peer.is_due(flight)]
+        peers = [one for name, one in self._peers.items() if name in self._collector.witnesses]
+        ends = [peer.due for peer in peers if peer.is_due(flight)]
         ends += [flight.since + IN_FLIGHT_MAX_S] if at < flight.since + IN_FLIGHT_MAX_S else []
         return max(PAUSE_MIN_S, min(ends) - at) if ends else RETRY_MAX_S
 
@@ -288,7 +301,8 @@ class Cosigning:
 
     def _note_delay(self, agency: str, answer: Later | None) -> None:
         """Keep since when a witness gives no cosignature, and its last answer."""
-        delays = dict(self._node.delays)
+        asked = self._collector.witnesses
+        delays = {name: delay for name, delay in self._node.delays.items() if name in asked}
         before = delays.pop(agency, None)
         if answer is not None:
             since_ms = before.since_ms if before else self._around.now_ms()
