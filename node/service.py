@@ -11,6 +11,7 @@ Time, other nodes, chance and the store's thread come in as `surroundings`: the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import TypeVar
@@ -40,6 +41,8 @@ QUEUE_BYTES_MAX = 128 * 1024 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """Submissions taken into one commit: some 10,000 records, a few seconds; the rest waits for the next."""
 MS_IN_HOUR = 3_600_000
+RESUME_MAX_S = 10.0
+"""For the others' first answers: whoever takes connections and answers none must not hold up the start."""
 DESK_TICK_S = 30.0
 """How often the desk looks whether its hour has come: an access record is in the log after 61 minutes."""
 Result = TypeVar("Result")
@@ -245,7 +248,9 @@ class Service:
 
     async def _resume(self) -> None:
         """Hear what others hold of this log, then found it if it is new."""
-        await asyncio.gather(*(self._hear(name) for name in self._node.unheard))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RESUME_MAX_S):
+                await asyncio.gather(*(self._hear(name) for name in self._node.unheard))
         if await self._on_store(self._node.found, self._hour()):
             structured_log.event("log.founded", origin=str(self._node.origin))
         reason = await self._on_store(lambda: self._node.waiting)

@@ -17,6 +17,7 @@ from ledger.statute import default_statute_json
 from node.frontier import Row, decode_frontier, digest_of, encode_frontier
 from node.gossip import OWNERS_ROUND_S
 from node.protocol import Request, Response
+from node.service import RESUME_MAX_S
 from tests.agencies import Agency, _write_directory, free_ports, mark
 from tests.virtual_net import Lie, Net, net_of
 from tests.world import World, key
@@ -172,6 +173,15 @@ def test_a_peer_that_lies_costs_itself_only(tmp_path: Path, name: str) -> None:
         assert asked < 700, asked
         assert all(peer.node.waiting is None for peer in honest)
         assert all(peer.node.refusal is None for peer in honest)
+
+
+def test_a_peer_that_takes_a_question_and_is_silent_holds_up_no_start(tmp_path: Path) -> None:
+    """Enough others have answered: the log is founded within seconds, not when that question has run out."""
+    with net_of(tmp_path, *FOUR) as net:
+        net.lies["youth"] = _stall
+        for name in THREE:
+            net.start(name)
+        net.wait_for(lambda: all(net.peers[name].held(name) for name in THREE), RESUME_MAX_S + 5)
 
 
 def test_an_eclipse_heals(tmp_path: Path) -> None:
