@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
+from ledger.roster import parse_roster
 from node.config import Config, parse_config
 from node.config import format_config as format_toml
 from node.wiring import save_opening
@@ -14,13 +19,27 @@ from tests.world import World
 
 def found(base: Path, names: tuple[str, ...], interval_s: float) -> dict[str, Agency]:
     """Make the directories of a ledger of agencies that know each other's addresses."""
-    world = World(names, opened=False)
+    world = _world(names)
     made = {name: Agency(world, name, base / name, 0) for name in names}
     for agency in made.values():
         _write(agency)
         config = config_of(agency, names, interval_s)
         (agency.directory / "node.toml").write_text(config)
     return made
+
+
+_world = cache(lambda names: World(names, opened=False))
+_parse_roster = cache(parse_roster)
+
+
+@contextlib.contextmanager
+def parsed_once() -> Iterator[None]:
+    """Parse each roster once: every start of every node reads the same one, 60 ms each time."""
+    with (
+        patch("ledger.verify.parse_roster", _parse_roster),
+        patch("node.dossier.parse_roster", _parse_roster),
+    ):
+        yield
 
 
 def config_of(agency: Agency, names: tuple[str, ...], interval_s: float) -> str:

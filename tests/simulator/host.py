@@ -123,9 +123,7 @@ class Incarnation:
     def _open(self) -> None:
         host = self.host
         secrets = {name: seed(f"{host.config.agency} {name}") for name in NODE_SECRETS}
-        self.node = Node(
-            host.config, secrets, self.secrets.randbytes, on_word=host.on_word, host="machine"
-        )
+        self.node = Node(host.config, secrets, self.secrets.randbytes, on_word=host.on_word, host="machine")
 
     def _set_ready(self) -> None:
         self.is_ready = True
@@ -270,7 +268,7 @@ class Host:
     def start(self) -> None:
         """Start the node from what is on the disk."""
         assert not self.is_up, f"{self.name} runs already"
-        self._trace.note("start", self.name)
+        self._trace.note("restart" if self.births else "start", self.name)
         self.disk.thaw()
         self._stopped.clear()
         self.is_stopping = False

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ledger.merkle import root_at
-from ledger.names import Origin
+from ledger.names import Origin, parse_origin
 from ledger.report import Report
 from ledger.verify import verify
 from node import dossier
@@ -137,7 +137,9 @@ def _not_yet_at(owner: Host, ledger: Ledger) -> list[str]:
         shown = node.tree.published(owner.node.origin) if node is not None else None
         held = node.store.size(name) if node is not None else 0
         if held != wanted or shown is None or shown[1].size != wanted:
-            found.append(f"{host.name} has {held} of {wanted} entries of {name}, shows {shown and shown[1].size}")
+            found.append(
+                f"{host.name} has {held} of {wanted} entries of {name}, shows {shown and shown[1].size}"
+            )
     return found
 
 
@@ -202,7 +204,7 @@ def _compare(host: Host, node: Node, ledger: Ledger, report: Report) -> None:
         if problem.violation.rule.name != "log.missing" or problem.log not in absent:
             raise Broken(f"{host.name}: its dossier is {report.verdict}: {problem.value()}")
     for log in report.logs:
-        shown = node.tree.published(Origin.parse(log.origin))
+        shown = node.tree.published(parse_origin(log.origin))
         assert shown is not None, "a log in the dossier is shown"
         root = root_at(node.store.reader(log.origin), shown[1].size)
         if not (log.size, log.root) == (shown[1].size, shown[1].root) == (shown[1].size, root):

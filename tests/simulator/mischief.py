@@ -26,7 +26,9 @@ from tests.simulator.trace import Trace
 class Mischief:
     """Who does what in this run; each kind picks one agency of its own while there are enough honest ones."""
 
-    def __init__(self, options: Options, network: Network, trace: Trace, ledger: Ledger, watch: Watch) -> None:
+    def __init__(
+        self, options: Options, network: Network, trace: Trace, ledger: Ledger, watch: Watch
+    ) -> None:
         self.options = options
         self._network = network
         self._trace = trace
@@ -110,5 +112,4 @@ class Mischief:
         path = lease.instance_path(log_path)
         record = lease.read_instance(path)
         if record is not None:
-            lease.write_instance(path, replace(record, path=str(log_path)))
-
+            path.write_bytes(lease._format(replace(record, path=str(log_path))))

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +58,8 @@ class Outcome:
     digest: str
     """The hash of everything that happened: the same for the same options."""
     events: int
+    disturbed_events: int
+    """Those before everything was healed."""
     counts: dict[str, int]
     entries: int
     last: tuple[str, ...]
@@ -71,7 +72,12 @@ def play(options: Options, show: Callable[[str], None] | None = None) -> Outcome
     simulation = Simulation(options, base, loop, show)
     previous = logging.getLogger("pledger").handlers
     try:
-        with installed(simulation.disks), simulation.logged(), warnings.catch_warnings():
+        with (
+            installed(simulation.disks),
+            agencies.parsed_once(),
+            simulation.logged(),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", ResourceWarning)
             loop.set_exception_handler(simulation.on_exception)
             asyncio.set_event_loop(loop)
@@ -115,9 +121,10 @@ class Simulation:
         for name, agency in self._agencies.items():
             toml = (agency.directory / "node.toml").read_bytes()
             self._add(name, name, parse_config(toml, agency.directory))
-        self.weather = Weather(options, self.network, self.trace)
+        self.weather = Weather(options, self.network, self.trace, self._spawn)
         self.mischief = Mischief(options, self.network, self.trace, self.ledger, self.watch)
         self._ended = asyncio.Event()
+        self._disturbed_events = 0
 
     def disks(self) -> list[Any]:
         """All disks there are, a second machine's too."""
@@ -164,13 +171,14 @@ class Simulation:
 
     async def _course(self) -> None:
         self._start_all()
-        watching = asyncio.create_task(self._look_forever())
-        working = [asyncio.create_task(self._work(staff)) for staff in self.ledger.staff.values()]
+        watching = self._spawn(self._look_forever())
+        working = [self._spawn(self._work(staff)) for staff in self.ledger.staff.values()]
         self.weather.begin(list(self.ledger.hosts.values()))
         self._begin_mischief()
         await self._disturbed()
         await self.weather.heal(list(self.ledger.hosts.values()))
         self.trace.note("healed")
+        self._disturbed_events = self.trace.events
         self.mischief.meet()
         await self._until_rest()
         watching.cancel()
@@ -181,6 +189,18 @@ class Simulation:
             task.cancel()
         for host in list(self.ledger.hosts.values()):
             await host.stop()
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """A task of the simulation itself: whatever it raises ends the run."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                self.fail(str(error) if isinstance(error, Broken) else f"in the simulation: {error!r}", error)
+
+        task = asyncio.get_running_loop().create_task(coroutine)
+        task.add_done_callback(ended)
+        return task
 
     def _start_all(self) -> None:
         chance = self.options.chance("start")
@@ -215,10 +235,7 @@ class Simulation:
 
     async def _look_forever(self) -> None:
         while True:
-            try:
-                self.watch.look()
-            except Broken as error:
-                self.fail(str(error))
+            self.watch.look()
             await asyncio.sleep(LOOK_S)
 
     def _check_work(self) -> None:
@@ -261,6 +278,7 @@ class Simulation:
             failure=self.failed,
             digest=self.trace.digest,
             events=self.trace.events,
+            disturbed_events=self._disturbed_events or self.trace.events,
             counts=dict(self.trace.counts),
             entries=sum(len(staff.acknowledged) for staff in self.ledger.staff.values()),
             last=tuple(self.trace.last),
@@ -299,4 +317,3 @@ def _end_tasks(loop: VirtualLoop) -> None:
             task.cancel()
         with contextlib.suppress(BaseException):
             loop.run_until_complete(asyncio.wait(tasks, timeout=0.0))
-    gc.collect()

@@ -6,7 +6,7 @@ Each is a task with a stream of chance of its own; `Weather.heal` ends them all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from random import Random
 
 from tests.simulator.clock import MS_IN_HOUR
@@ -22,10 +22,18 @@ STEPS_MAX = 400
 class Weather:
     """The disturbances of one run."""
 
-    def __init__(self, options: Options, network: Network, trace: Trace) -> None:
+    def __init__(
+        self,
+        options: Options,
+        network: Network,
+        trace: Trace,
+        spawn: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
+    ) -> None:
+        """``spawn`` makes a task whose error ends the run."""
         self.options = options
         self.network = network
         self.trace = trace
+        self._spawn = spawn
         self._tasks: list[asyncio.Task[None]] = []
 
     def begin(self, hosts: list[Host]) -> None:
@@ -47,7 +55,7 @@ class Weather:
 
     def add(self, disturbance: Coroutine[None, None, None]) -> None:
         """Let it go on until `heal`."""
-        self._tasks.append(asyncio.create_task(disturbance))
+        self._tasks.append(self._spawn(disturbance))
 
     async def heal(self, hosts: list[Host]) -> None:
         """End all of it; then every machine is up, on time and reachable."""
