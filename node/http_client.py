@@ -48,7 +48,8 @@ async def exchange(session: aiohttp.ClientSession, base_url: str, request: Reque
             request.method, url, data=body, headers=headers, allow_redirects=False
         ) as answer:
             data = await _read_bounded(answer)
-            return Response(status=answer.status, body=data, content_type=answer.content_type)
+            retry = {name: answer.headers[name] for name in ("Retry-After",) if name in answer.headers}
+            return Response(status=answer.status, body=data, content_type=answer.content_type, headers=retry)
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         reason = _reason(error)
         raise Unreachable(f"no answer from {base_url}: {reason}") from None

@@ -83,5 +83,5 @@ def _offset(request: web.Request) -> int:
 def _web(response: Response) -> web.Response:
     headers = {"Content-Type": response.content_type, **response.headers}
     if response.status == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+        headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     return web.Response(status=response.status, body=response.body, headers=headers)

@@ -7,6 +7,7 @@ and nothing false is stored. A peer that shows another history than the one held
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,13 +17,15 @@ from ledger.errors import Refused, Undecided, Unproven
 from ledger.keys import VerifyMany
 from ledger.merkle import check_consistency, root_at
 from ledger.names import Origin
-from ledger.note import NoteVerifier, verifier_of
+from ledger.note import NoteVerifier, keep_lines
 from ledger.tiles import TILE_WIDTH, bundles_of
+from ledger.tree import transition_file
+from node.certification import log_key
 from node.database import Database
 from node.log_store import LogStore
 from node.protocol import Procedure
 from node.sequencer import stored_leaf
-from node.session import fetch_checkpoint, fetch_consistency, fetch_leaves
+from node.session import fetch_checkpoint, fetch_consistency, fetch_file, fetch_leaves
 
 PULL_BUNDLES_MAX = 16
 """Bundles of one pull: 4,096 entries, typically 2 MB in memory. A log further ahead is taken in parts."""
@@ -39,12 +42,6 @@ class Pulled:
     start: int
     leaves: tuple[bytes, ...]
     consistency: tuple[bytes, ...] = ()
-
-
-def log_key(state: ChainState) -> NoteVerifier | None:
-    """Return the verifier of a log's checkpoints, None before its opening is known."""
-    card = state.authority.card
-    return verifier_of(str(state.origin), card.card.log_key) if card else None
 
 
 def pull(state: ChainState, held_bytes: int) -> Procedure[Pulled | None]:
@@ -73,6 +70,18 @@ def pull(state: ChainState, held_bytes: int) -> Procedure[Pulled | None]:
     end = held + len(leaves)
     proof = (yield from fetch_consistency(origin, end, claim.size)) if end < claim.size else []
     return Pulled(note=note, start=held, leaves=tuple(leaves), consistency=tuple(proof))
+
+
+def pull_certified(origin: Origin, versions: Sequence[int]) -> Procedure[list[bytes]]:
+    """Fetch a log's transitions into these roster versions, then its newest certified checkpoint.
+
+    Whatever a peer has of them, in the order in which `Certification.take` wants it; nothing is checked here.
+    """
+    files = [*map(transition_file, versions), "checkpoint.certified"]
+    notes = []
+    for file in files:
+        notes.append((yield from fetch_file(f"{origin.path}/{file}")))
+    return [note for note in notes if note is not None]
 
 
 def _key_of_opening(state: ChainState, opening: bytes) -> NoteVerifier:
@@ -118,21 +127,23 @@ class Mirror:
         key = log_key(state)
         if key is None:
             raise Undecided(f"{self.origin} has no opening yet")
-        checkpoint, _ = open_checkpoint(pulled.note, key)
+        checkpoint, note = open_checkpoint(pulled.note, key)
         self._check_root(state, checkpoint, pulled.consistency)
         if pulled.leaves:
-            self._store_leaves(pulled, judged, checkpoint)
+            self._store_leaves(pulled, judged, checkpoint, keep_lines(note, key))
             self.state = state
         return len(pulled.leaves)
 
-    def _store_leaves(self, pulled: Pulled, judged: list[Judged], checkpoint: Checkpoint) -> None:
-        """Store leaves, and the checkpoint once all below it are there."""
+    def _store_leaves(
+        self, pulled: Pulled, judged: list[Judged], checkpoint: Checkpoint, note: bytes
+    ) -> None:
+        """Store leaves, and the checkpoint (as its log signed it) once all below it are there."""
         origin = str(self.origin)
         leaves = [stored_leaf(*pair) for pair in zip(judged, pulled.leaves, strict=True)]
         with self._database.transaction():
             self._store.append(origin, leaves)
             if pulled.start + len(leaves) == checkpoint.size:
-                self._store.put_checkpoint(origin, pulled.note, checkpoint.size, checkpoint.root)
+                self._store.put_checkpoint(origin, note, checkpoint.size, checkpoint.root)
 
     def _check_root(self, state: ChainState, checkpoint: Checkpoint, consistency: tuple[bytes, ...]) -> None:
         """Raise `Unproven` unless the leaves up to ``state`` and the checkpoint are of one history."""

@@ -158,11 +158,17 @@ class Sequencer:
             self._recorded = self.state.size
 
     def receipt(self, entry_id: bytes) -> bytes | None:
-        """Return the receipt of a sequenced entry under the newest checkpoint, or None."""
-        index = self._store.find_entry(str(self.origin), entry_id)
-        note = self._store.newest_checkpoint(str(self.origin))
+        """Return the receipt of a sequenced entry, or None.
+
+        Under the newest certified checkpoint if it covers the entry, else under the newest.
+        """
+        origin = str(self.origin)
+        index = self._store.find_entry(origin, entry_id)
+        note = self._store.newest_checkpoint(origin)
         if index is None or note is None:
             return None
+        if index < self._store.certified_size(origin):
+            note = self._store.certified_checkpoint(origin) or note
         self.record()
         return self._receipt(index, note)
 

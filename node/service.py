@@ -17,15 +17,18 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
 
 from ledger.errors import LedgerError, StoreError
+from ledger.names import parse_origin
 from node import handlers, structured_log
 from node.asked import REQUESTS_PATH
-from node.mirror import Mirror, pull
+from node.cosigning import Cosigning
+from node.mirror import Mirror, pull, pull_certified
 from node.parallel import verify_many
 from node.protocol import Procedure, Request, Response, Unreachable
 from node.sequencer import BATCH_MAX
 from node.session import fetch_checkpoint
 from node.surroundings import Surroundings, drive
 from node.wiring import Node
+from node.witness import parse_add_checkpoint
 
 QUEUE_MAX = 1024
 """Submissions that may wait; beyond it a client is told to come back, before its body is looked at."""
@@ -52,6 +55,9 @@ class Service:
         self._on_ready = on_ready
         self._queue: asyncio.Queue[tuple[bytes, asyncio.Future[Response]]] = asyncio.Queue(QUEUE_MAX)
         self._queued_bytes = 0
+        self._cosigning = Cosigning(node, surroundings)
+        self._wanted = {name: asyncio.Event() for name in node.mirrors}
+        """Set for an agency whose log is to be asked for at once."""
         self.stop = asyncio.Event()
 
     async def run(self, close_door: Callable[[], Awaitable[None]]) -> None:
@@ -65,9 +71,7 @@ class Service:
             tasks.append(asyncio.create_task(self._resume()))
             await self._until_stopped(tasks)
             if not self.stop.is_set():
-                tasks = [tasks[0], asyncio.create_task(self._publish_forever())]
-                tasks.append(asyncio.create_task(self._enter_journal_forever()))
-                tasks += [asyncio.create_task(loop) for loop in self._mirror_loops()]
+                tasks = [tasks[0], *(asyncio.create_task(loop) for loop in self._loops())]
                 structured_log.event("node.ready", origin=str(self._node.origin))
                 self._on_ready()
                 await self._until_stopped(tasks)
@@ -86,6 +90,16 @@ class Service:
         stopping.cancel()
         for task in done - {stopping}:
             task.result()
+
+    def _loops(self) -> list[Coroutine[None, None, None]]:
+        """All that goes on by itself once the node is ready."""
+        return [
+            self._publish_forever(),
+            self._enter_journal_forever(),
+            self._pin_forever(),
+            self._cosigning.run(),
+            *self._mirror_loops(),
+        ]
 
     def _mirror_loops(self) -> list[Coroutine[None, None, None]]:
         """A loop for each other agency of which an address is known."""
@@ -109,6 +123,8 @@ class Service:
                 return await self._enqueue(request.body)
             if (request.method, request.path) == ("POST", REQUESTS_PATH):
                 return await self._answer_request(request.body)
+            if (request.method, request.path) == ("POST", handlers.ADD_CHECKPOINT_PATH):
+                return await self._answer_witness(request.body)
             return await self._on_store(handlers.answer, self._node, request, self._hour())
         except LedgerError as error:
             return handlers.error_response(error)
@@ -130,6 +146,16 @@ class Service:
             return await self._on_store(handlers.answer_request, self._node, body, self._around.now_ms())
         finally:
             self._queued_bytes -= len(body)
+
+    async def _answer_witness(self, body: bytes) -> Response:
+        """Answer a log that wants a cosignature; leaves that are lacking are fetched at once."""
+        now_s = self._around.now_ms() // 1000
+        response = await self._on_store(handlers.answer_add_checkpoint, self._node, body, now_s)
+        if response.status == 503:
+            wanted = self._wanted.get(parse_origin(parse_add_checkpoint(body).checkpoint.origin).agency)
+            if wanted is not None:
+                wanted.set()
+        return response
 
     async def _next_batch(self) -> list[tuple[bytes, asyncio.Future[Response]]]:
         """Wait for a submission; return it with those that wait behind it, up to the bounds of a batch."""
@@ -169,9 +195,27 @@ class Service:
         while True:
             await asyncio.sleep(self._node.config.publish_interval_s)
             try:
-                await self._on_store(self._node.publish)
+                if await self._on_store(self._node.publish):
+                    self._cosigning.wake()
             except LedgerError as error:  # a full or failing disk: shown as before until it is mended
                 structured_log.fault("publish.failed", error)
+
+    async def _pin_forever(self) -> None:
+        """Let the desk pin new cards of the others; they come with the mirrored logs."""
+        told = ""
+        while True:
+            await asyncio.sleep(self._node.config.mirror_interval_s)
+            try:
+                at = asyncio.get_running_loop().time()
+                adopt = await self._on_store(self._node.adopt_if_due, at, self._hour())
+                if adopt is not None:
+                    pinned = [name for name, pin in adopt.cards.items() if pin]
+                    structured_log.event("desk.adopted", version=adopt.version, pinned=len(pinned))
+                told = ""
+            except LedgerError as error:
+                if str(error) != told:
+                    structured_log.fault("adopt.failed", error)
+                told = str(error)
 
     async def _enter_journal_forever(self) -> None:
         while True:
@@ -231,7 +275,10 @@ class Service:
                     if self._node.faults().get(str(mirror.origin)) != str(error):
                         structured_log.fault("mirror.refused", error, origin=str(mirror.origin))
                     self._node.set_fault(mirror.origin, str(error))
-            await asyncio.sleep(self._node.config.mirror_interval_s)
+            wanted = self._wanted[agency]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wanted.wait(), self._node.config.mirror_interval_s)
+            wanted.clear()
 
     async def _mirror_once(self, url: str, mirror: Mirror) -> int | None:
         """Take what one address has that is new; return how many leaves, or None if it has not the log."""
@@ -244,7 +291,16 @@ class Service:
         if new:
             await self._on_store(self._node.tree.publish, mirror.origin)
             structured_log.event("mirror.took", origin=str(mirror.origin), leaves=new, size=mirror.state.size)
+        await self._take_cosignatures(url, mirror, pulled.note)
         return new
+
+    async def _take_cosignatures(self, url: str, mirror: Mirror, note: bytes) -> None:
+        """Keep those on the checkpoint that was read, and fetch the certified one where it is not here."""
+        await self._on_store(self._node.certification.take, note)
+        lacking = await self._on_store(self._node.certification.lacking_of, str(mirror.origin))
+        if lacking is not None:
+            for one in await self._drive(url, pull_certified(mirror.origin, lacking)):
+                await self._on_store(self._node.certification.take, one)
 
     def _hour(self) -> int:
         """Hours since 1970 by this node's clock."""

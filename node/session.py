@@ -7,6 +7,7 @@ because of who sent it: what a pull brings is judged with the auditor's verifier
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from ledger import tree
@@ -15,7 +16,7 @@ from ledger.errors import Malformed, Unproven
 from ledger.leaf import Leaf, parse_leaf
 from ledger.merkle import prove_consistency
 from ledger.names import Origin
-from ledger.note import NoteVerifier, parse_note
+from ledger.note import Note, NoteVerifier, parse_note
 from ledger.proof import TlogProof, check_proof, parse_proof
 from ledger.tiles import TILE_WIDTH, Tile, decode_bundle, split_tile
 from ledger.tree import LogPath, format_tree_path
@@ -32,6 +33,22 @@ def submit(submission: bytes) -> Procedure[bytes]:
 def fetch_receipt(entry_id: bytes) -> Procedure[bytes]:
     """Return the receipt of an entry that the node has sequenced; raises `ProblemAnswer` (404) if not."""
     response = yield Request(method="GET", path=f"/v1/entries/{entry_id.hex()}")
+    check_answer(response)
+    return response.body
+
+
+def fetch_certified_receipt(entry_id: bytes, is_certified: Callable[[Note], bool]) -> Procedure[bytes | None]:
+    """Return the receipt of an entry under a certified checkpoint, or None while there is none.
+
+    ``is_certified`` judges the checkpoint's cosignatures (``ledger.certify``). Raises as `fetch_receipt`.
+    """
+    receipt = yield from fetch_receipt(entry_id)
+    return receipt if is_certified(parse_note(parse_proof(receipt).checkpoint)) else None
+
+
+def fetch_cards() -> Procedure[bytes]:
+    """Return the card entries that a node's log pins, for ``ledger.card_entries``."""
+    response = yield Request(method="GET", path="/v1/cards")
     check_answer(response)
     return response.body
 

@@ -14,21 +14,26 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ledger import codec, keys
+from ledger.card_entries import format_card_entries
+from ledger.chain import ChainState
 from ledger.checkpoint import open_checkpoint
 from ledger.entry import Entry, check_parts, parse_header
 from ledger.errors import LedgerError, Malformed, StoreError
+from ledger.governance import Adopt
+from ledger.leaf import parse_leaf
 from ledger.merkle import EMPTY_ROOT, root_at
-from ledger.names import Origin
-from ledger.note import verifier_of
+from ledger.names import Origin, witness_key_name
+from ledger.note import Note, SignatureLine, verifier_of
 from ledger.roster import Roster, roster_hash
 from ledger.verify import read_rosters
-from node import body_store, journal, key_store, lease, log_store, nonces
+from node import body_store, journal, key_store, lease, log_store, nonces, witness
 from node.asked import RequestDoor
 from node.body_store import BodyStore
+from node.certification import Certification
 from node.config import Config
 from node.database import Database
 from node.desk_entries import DeskEntries, Entered
@@ -39,18 +44,27 @@ from node.key_store import KeyStore
 from node.log_store import LogStore
 from node.mirror import Mirror
 from node.nonces import NonceStore
+from node.pinning import Pinning
 from node.release import Release
 from node.resume import Answer, reason_to_wait
 from node.sequencer import Sequencer, SequencerKeys, load_state
 from node.sources import DirectorySource
 from node.static_tree import StaticTree
 from node.submission import Submission
+from node.witness import HeldLogs, Witness
 
 ROSTER_DIRECTORY = "roster"
 OPENING_FILE = "opening.entry"
 NODE_KEY_FILE = "keys/node.key"
 OPENING_BYTES_MAX = 70_000
-SCHEMAS = (log_store.SCHEMA, body_store.SCHEMA, lease.SCHEMA, nonces.SCHEMA, journal.SCHEMA)
+SCHEMAS = (
+    log_store.SCHEMA,
+    body_store.SCHEMA,
+    lease.SCHEMA,
+    nonces.SCHEMA,
+    journal.SCHEMA,
+    witness.SCHEMA,
+)
 """All that lies in the log's database."""
 
 
@@ -104,11 +118,14 @@ class Node:
             on_commit=self._record_commit,
         )
         self.requests, self._desk = self._open_requests(secrets, data_keys, random)
+        self.certification = Certification(self._database, self.store, self.states)
+        self.witness = self._open_witness(secrets["witness"])
+        self.pinning = self._open_pinning(secrets["desk"])
         others = [name for name in self.rosters[-1].agencies if name != config.agency]
         self.mirrors = {name: self._open_mirror(name, by_hash) for name in others}
         self._finish_erasures()
         self._faults: dict[str, str] = {}
-        self.tree = StaticTree(self.store, config.ledger, pairs)
+        self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
         self.publish()
         for mirror in self.mirrors.values():
             self.tree.publish(mirror.origin)
@@ -117,6 +134,26 @@ class Node:
         origin = Origin(self.config.ledger, agency)
         state = load_state(self.store, self.ledger_id, origin, rosters)
         return Mirror(self._database, self.store, state)
+
+    def _open_witness(self, seed: bytes) -> Witness:
+        key = keys.SigningKey(seed)
+        logs = HeldLogs(
+            self.store,
+            self.certification,
+            own=str(self.origin),
+            witness_key=key.public_key,
+            reason_to_wait=lambda: self.waiting,
+        )
+        return Witness(self._database, key, witness_key_name(self.config.ledger, self.config.agency), logs)
+
+    def _open_pinning(self, seed: bytes) -> Pinning:
+        return Pinning(
+            ledger_id=self.ledger_id,
+            signer=keys.SigningKey(seed),
+            sequencer=self.sequencer,
+            others=lambda: {name: mirror.state for name, mirror in self.mirrors.items()},
+            rosters=lambda: self.rosters,
+        )
 
     def _open_requests(
         self, secrets: Mapping[str, bytes], data_keys: KeyStore, random: Callable[[int], bytes]
@@ -161,10 +198,14 @@ class Node:
         self.bodies.erase_due()
         return entered
 
-    def publish(self) -> None:
-        """Show the newest checkpoint of the own log, once the instance record has it."""
+    def publish(self) -> bool:
+        """Show the newest checkpoint of the own log, once the instance record has it; return if it is new."""
         self.sequencer.record()
-        self.tree.publish(self.origin)
+        return self.tree.publish(self.origin)
+
+    def adopt_if_due(self, at: float, hour: int) -> Adopt | None:
+        """Let the desk write the adopt that is due; see `Pinning.adopt_if_due`."""
+        return None if self.waiting is not None else self.pinning.adopt_if_due(at, hour)
 
     def _reason_to_wait(self) -> str | None:
         if self._refusal is not None:
@@ -181,6 +222,35 @@ class Node:
     def logs(self) -> list[Origin]:
         """Every log that this node holds, its own first."""
         return [self.origin, *(mirror.origin for mirror in self.mirrors.values())]
+
+    def states(self) -> dict[str, ChainState]:
+        """Return the state of every log that this node holds, by origin, its own first."""
+        held = [self.sequencer.state, *(mirror.state for mirror in self.mirrors.values())]
+        return {str(state.origin): state for state in held}
+
+    def addresses(self, agency: str) -> tuple[str, ...]:
+        """Return where another agency is asked: as configured, else as its newest card says."""
+        mirror = self.mirrors.get(agency)
+        card = mirror.state.authority.card if mirror else None
+        return self.config.peers.get(agency) or (card.card.urls if card else ())
+
+    def keep_cosignatures(self, note: Note, lines: Sequence[SignatureLine]) -> None:
+        """Keep good lines on a checkpoint of the own log; see `Certification.keep`."""
+        with self._database.transaction():
+            self.certification.keep(note, lines)
+
+    def card_entries(self) -> bytes:
+        """Return the entries of the cards that the own log pins, and of its own newest card."""
+        own = self.sequencer.state.authority
+        pins = own.adopt.adopt.cards.values() if own.adopt else ()
+        wanted = {pin[1] for pin in pins if pin} | ({own.card.hash} if own.card else set())
+        places = [
+            (origin, placed.place.index)
+            for origin, state in self.states().items()
+            for placed in state.authority.cards
+            if placed.hash in wanted
+        ]
+        return format_card_entries(parse_leaf(self.store.leaf(*one)).entry for one in places)
 
     def faults(self) -> dict[str, str]:
         """By origin, why a mirror does not go on."""
@@ -205,6 +275,9 @@ class Node:
             checkpoint, _ = open_checkpoint(note, verifier_of(str(self.origin), self._log_public_key))
             answer = Answer(size=checkpoint.size, root=checkpoint.root)
         self._answers[agency] = answer
+        if note is not None:
+            with contextlib.suppress(LedgerError):  # another history: the answer says so
+                self.certification.take(note)
 
     @property
     def unheard(self) -> list[str]:
