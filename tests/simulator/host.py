@@ -1,4 +1,4 @@
-"""One machine of an agency: its files, its clock, and the node on it, which starts, stops, crashes, starts again.
+"""One machine of an agency: its files, its clock, and the node on it, which starts, stops, crashes.
 
 An `Incarnation` is one life of the node: the `Surroundings` that the production code meets, and the owner of
 every task of that life. After a crash it lets nothing take effect: no store call, no request, no answer; its

@@ -1,8 +1,8 @@
 """What must hold whatever is broken: checked as a run goes, and once more when all has come to rest.
 
 `Watch.look` reads the stores of a node between two steps; it never asks over the network, so that looking
-changes nothing. `Ledger` knows who is honest: of a log whose key signed two histories, or was stolen, each node
-keeps one and only that one is followed.
+changes nothing. `Ledger` knows who is honest: of a log whose key signed two histories, or was stolen, each
+node keeps one, and only that one is followed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.simulator.staff import Acknowledged, Staff
 BRANCHES_MAX = 8
 """Branches of one log that a node keeps whole."""
 REQUESTS_PER_S = 8.0
-"""Of one node to another, in the mean of a run: a round each second takes three when there is something new."""
+"""Of one node to another, in the mean of a run: a round each second takes three when something is new."""
 ACCUSATIONS = ("two histories", "another history")
 
 

@@ -1,6 +1,6 @@
 """Staff of one agency: they submit through the network, send again until answered, and keep every receipt.
 
-What a receipt acknowledges is what the invariants ask for later. What was refused must never be found in a log.
+What a receipt acknowledges is what the invariants ask for later. What was refused must never be in a log.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ledger.errors import LedgerError
 from ledger.keys import sealing_public_key
 from ledger.names import Origin
-from node.protocol import ProblemAnswer, Request, Response, Unreachable
+from node.protocol import ProblemAnswer, Request, Response
 from node.session import check_receipt, submit
 from node.submission import Submission, format_submission
 from node.surroundings import drive

@@ -1,4 +1,4 @@
-"""What befalls the machines while a run is disturbed: crashes, restarts, partitions, wrong clocks, slow disks.
+"""What befalls machines while a run is disturbed: crashes, restarts, partitions, wrong clocks, slow disks.
 
 Each is a task with a stream of chance of its own; `Weather.heal` ends them all.
 """
@@ -16,7 +16,7 @@ from tests.simulator.options import Options
 from tests.simulator.trace import Trace
 
 STEPS_MAX = 400
-"""A crash comes within so many steps of a node: some ten seconds of its life, or in the midst of its start."""
+"""A crash comes within so many steps of a node: ten seconds of its life, or in the midst of its start."""
 
 
 class Weather:
