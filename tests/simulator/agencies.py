@@ -66,4 +66,5 @@ def _write(agency: Agency) -> None:
     (agency.directory / "roster").mkdir(parents=True)
     (agency.directory / "roster" / "1.json").write_bytes(agency.world.roster.raw)
     (agency.directory / "roster" / "1.note").write_bytes(agency.world.signatures)
-    save_opening(agency.directory, agency.world.logs[agency.name].opening())
+    log = agency.world.logs[agency.name]
+    save_opening(agency.directory, log.entry([log.card(urls=(f"{SCHEME}{agency.name}",)), log.adopt()]))

@@ -2,8 +2,8 @@
 
 `installed` puts these steps around `Database.transaction` and the one function that replaces small files, for
 the time of a run; the production code knows nothing of it. A crash keeps the files exactly as they are at
-that step (`Disk.freeze`), and what the dying code still does to them (a rollback, a file tidied away) is undone
-when the node starts again from what was kept (`Disk.thaw`).
+that step (`Disk.freeze`), and what the dying code still does to them (a rollback, a file tidied away) is
+undone when the node starts again from what was kept (`Disk.thaw`).
 """
 
 from __future__ import annotations

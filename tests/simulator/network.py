@@ -93,7 +93,9 @@ class Network:
             raise Unreachable(f"no answer from {SCHEME}{receiver}: the connection is lost")
 
     async def _ask(self, receiver: str, request: Request) -> Response:
-        machine = self.machines[receiver]
+        machine = self.machines.get(receiver)
+        if machine is None:
+            raise Unreachable(f"no answer from {SCHEME}{receiver}: no such host")
         if self._random.random() < self.doubled:
             self._double(machine, request)
         try:
