@@ -1,7 +1,7 @@
 """What must hold whatever is broken: checked as a run goes, and once more when all has come to rest.
 
 `Watch.look` reads the stores of a node between two steps; it never asks over the network, so that looking
-changes nothing. `Ledger` knows who is honest: of a log whose key signed two histories, or was stolen, each
+changes nothing. `ledger` knows who is honest: of a log whose key signed two histories, or was stolen, each
 node keeps one, and only that one is followed.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.merkle import root_at
@@ -21,8 +21,11 @@ from node.service import QUEUE_MAX
 from node.session import check_receipt
 from node.sources import ZipSource
 from node.wiring import Node
+from tests.simulator.certified import CertifiedWatch, uncertified
 from tests.simulator.host import Host
+from tests.simulator.ledger import Broken, Ledger
 from tests.simulator.staff import Acknowledged, Staff
+from tests.simulator.trace import Trace
 
 BRANCHES_MAX = 8
 """Branches of one log that a node keeps whole."""
@@ -31,39 +34,11 @@ REQUESTS_PER_S = 8.0
 ACCUSATIONS = ("two histories", "another history")
 
 
-class Broken(Exception):
-    """An invariant does not hold."""
-
-
-@dataclass
-class Ledger:
-    """Who is what, in this run."""
-
-    hosts: dict[str, Host]
-    staff: dict[str, Staff]
-    contested: set[str] = field(default_factory=set)
-    """Agencies whose log key signed, or may sign, more than one history."""
-    restored: set[str] = field(default_factory=set)
-    """Machines whose disk was put back to an older state."""
-    liars: set[str] = field(default_factory=set)
-
-    def honest_hosts(self) -> list[Host]:
-        """Machines that nobody forked; a liar's own store is as honest as any."""
-        return [host for name, host in self.hosts.items() if host.config.agency not in self.contested]
-
-    def is_followed(self, host: Host) -> bool:
-        """Whether the log of this machine must be the same at all others in the end."""
-        return (
-            host.config.agency not in self.contested
-            and host.name not in self.liars
-            and host.name not in self.restored
-        )
-
-
 class Watch:
     """Remembers what every node has accepted."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, trace: Trace) -> None:
+        self.certified = CertifiedWatch(ledger, trace)
         self._ledger = ledger
         self._roots: dict[tuple[str, int], bytes] = {}
         """(history, size): the one root it has."""
@@ -74,6 +49,7 @@ class Watch:
         """Its disk was put back: what it had accepted since then is gone, and rightly."""
         for held in [held for held in self._sizes if held[0] == machine]:
             del self._sizes[held]
+        self.certified.forget(machine)
 
     def look(self) -> None:
         """Raise `Broken` if any node lost, changed or falsely accused something since the last look."""
@@ -81,6 +57,7 @@ class Watch:
             if host.node is not None:
                 for origin in host.node.logs():
                     self._look_at(host, host.node, origin)
+                    self.certified.look_at(host, host.node, origin)
                 self._look_at_bounds(host, host.node)
 
     def _look_at(self, host: Host, node: Node, origin: Origin) -> None:
@@ -119,7 +96,7 @@ def unrest(ledger: Ledger, true_hour: int) -> list[str]:
     for owner in ledger.hosts.values():
         if ledger.is_followed(owner):
             found += _not_yet_at(owner, ledger)
-    return found
+    return found or uncertified(ledger, true_hour)
 
 
 def _is_ahead(host: Host, true_hour: int) -> bool:

@@ -16,7 +16,8 @@ from random import Random
 
 from node import lease
 from tests.simulator.host import Host
-from tests.simulator.invariants import Ledger, Watch
+from tests.simulator.invariants import Watch
+from tests.simulator.ledger import Ledger
 from tests.simulator.liar import Liar
 from tests.simulator.network import Network
 from tests.simulator.options import Options

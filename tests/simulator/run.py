@@ -23,14 +23,8 @@ from tests.simulator import agencies
 from tests.simulator.clock import FIRST_MS, MS_IN_HOUR, Clock
 from tests.simulator.disk import Crash, installed
 from tests.simulator.host import Host
-from tests.simulator.invariants import (
-    REQUESTS_PER_S,
-    Broken,
-    Ledger,
-    Watch,
-    check_rest,
-    unrest,
-)
+from tests.simulator.invariants import REQUESTS_PER_S, Watch, check_rest, unrest
+from tests.simulator.ledger import Broken, Ledger
 from tests.simulator.loop import OWNER, VirtualLoop
 from tests.simulator.mischief import Mischief
 from tests.simulator.network import Network
@@ -116,7 +110,7 @@ class Simulation:
         self._start_ms = FIRST_MS + MS_IN_HOUR - chance.randrange(2 * options.seconds) * 1000
         interval_s = 1.0 if options.nodes < TALL else 10.0
         self.ledger = Ledger(hosts={}, staff={})
-        self.watch = Watch(self.ledger)
+        self.watch = Watch(self.ledger, self.trace)
         self._agencies = agencies.found(base, options.agencies, interval_s)
         for name, agency in self._agencies.items():
             toml = (agency.directory / "node.toml").read_bytes()
@@ -183,6 +177,7 @@ class Simulation:
         await self._until_rest()
         watching.cancel()
         self.watch.look()
+        self.watch.certified.check_rest()
         check_rest(self.ledger, self._base)
         self._check_work()
         for task in working:
