@@ -120,7 +120,7 @@ def _not_yet_at(owner: Host, ledger: Ledger) -> list[str]:
     return found
 
 
-def check_rest(ledger: Ledger, scratch: Path) -> None:
+def check_rest(ledger: Ledger, scratch: Path, true_hour: int) -> None:
     """Raise `Broken` unless all that must hold at the end does."""
     for name, staff in ledger.staff.items():
         for one in staff.acknowledged:
@@ -128,7 +128,7 @@ def check_rest(ledger: Ledger, scratch: Path) -> None:
         _check_refused(ledger.hosts[name], staff)
     verdicts: dict[bytes, Report] = {}
     for host in ledger.honest_hosts():
-        _check_verdict(host, ledger, scratch, verdicts)
+        _check_verdict(host, ledger, scratch, verdicts, true_hour)
 
 
 def _check_acknowledged(one: Acknowledged, ledger: Ledger, staff: Staff) -> None:
@@ -155,11 +155,16 @@ def _check_refused(host: Host, staff: Staff) -> None:
             raise Broken(f"{host.name}: entry {entry_id.hex()[:8]} was refused, and stands in the log")
 
 
-def _check_verdict(host: Host, ledger: Ledger, scratch: Path, verdicts: dict[bytes, Report]) -> None:
+def _check_verdict(
+    host: Host, ledger: Ledger, scratch: Path, verdicts: dict[bytes, Report], true_hour: int
+) -> None:
     """What the node says of itself, an auditor finds too, in a file exported from it."""
     assert host.node is not None
     node, path = host.node, scratch / f"{host.name}.zip"
-    if (node.waiting is not None) != (host.name in ledger.restored):
+    is_waiting_rightly = host.name in ledger.restored or _is_ahead(host, true_hour)
+    if (node.waiting is not None and not is_waiting_rightly) or (
+        node.waiting is None and host.name in ledger.restored
+    ):
         state = "was put back, yet sequences" if node.waiting is None else f"should sequence: {node.waiting}"
         raise Broken(f"{host.name} {state}")
     dossier.write(path, dossier.members_of(Tree(node.tree.read), node.ledger_id))

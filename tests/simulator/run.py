@@ -178,7 +178,7 @@ class Simulation:
         watching.cancel()
         self.watch.look()
         self.watch.certified.check_rest()
-        check_rest(self.ledger, self._base)
+        check_rest(self.ledger, self._base, self._true_hour())
         self._check_work()
         for task in working:
             task.cancel()
