@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ledger.checkpoint import parse_checkpoint
 from ledger.merkle import root_at
-from ledger.names import Origin
+from ledger.names import Origin, parse_origin
 from ledger.note import parse_note
 from node.wiring import Node
 from tests.simulator.host import Host
@@ -58,10 +58,10 @@ class CertifiedWatch:
                 continue
             for (name, size), root in self._roots.items():
                 held = node.store.size(name)
-                is_lost = host.name in self._ledger.restored and name == str(node.origin)
+                owner = self._ledger.hosts[parse_origin(name).agency]
                 if size <= held and root_at(node.store.reader(name), size) != root:
                     self._contradicted(host, name, size)
-                if size > held and not is_lost and self._ledger.is_honest(name):
+                if size > held and self._ledger.is_followed(owner):
                     raise Broken(f"{host.name} holds {held} of {name}, of which {size} were certified")
 
     def _contradicted(self, host: Host, name: str, size: int) -> None:

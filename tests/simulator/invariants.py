@@ -138,6 +138,10 @@ def _check_acknowledged(one: Acknowledged, ledger: Ledger, staff: Staff) -> None
     holders = ledger.honest_hosts() if ledger.is_followed(owner) else [owner]
     if owner.name in ledger.restored:
         return
+    assert owner.node is not None
+    renewed = owner.node.sequencer.receipt(one.entry_id)
+    if renewed is None or check_receipt(renewed, one.entry_id, staff.agency.verifier)[0].index != one.index:
+        raise Broken(f"{owner.name} gives another receipt for entry {one.entry_id.hex()[:8]} than before")
     for host in holders:
         if host.node is None:
             raise Broken(f"{host.name} is down")
@@ -191,6 +195,11 @@ def _compare(host: Host, node: Node, ledger: Ledger, report: Report) -> None:
         root = root_at(node.store.reader(log.origin), shown[1].size)
         if not (log.size, log.root) == (shown[1].size, shown[1].root) == (shown[1].size, root):
             raise Broken(f"{host.name}: {log.origin} is {log.size} entries offline, {shown[1].size} online")
+        certified = node.store.certified_size(log.origin)
+        if certified <= log.size and log.certified_size != certified:
+            raise Broken(
+                f"{host.name}: {log.origin} is certified to {log.certified_size} offline, {certified} online"
+            )
 
 
 @dataclass(frozen=True)
