@@ -17,7 +17,7 @@ import pytest
 
 from ledger.errors import Refused
 from ledger.rules import violation
-from node import lease, mirror, wiring
+from node import lease, mirror, wiring, witness
 from node.sequencer import Sequencer
 from tests.simulator.command import main, tally
 from tests.simulator.loop import Stuck, VirtualLoop
@@ -116,6 +116,12 @@ def test_a_refused_entry_that_is_kept_is_seen(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Sequencer, "_take", takes)
     assert "was refused, and stands in the log" in (caught().failure or "")
+
+
+def test_a_witness_that_cosigns_what_it_does_not_hold_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cosignature stands for leaves in hand, not for an owner's word."""
+    monkeypatch.setattr(witness.HeldLogs, "check", lambda *arguments, **options: None)
+    assert "does not hold" in (caught().failure or "")
 
 
 def test_what_fails_shrinks_to_what_matters() -> None:
