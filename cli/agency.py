@@ -31,7 +31,8 @@ from ledger.statute import default_statute_json
 from node.config import FILE_NAME, format_config, load_config, parse_config
 from node.durable_file import create_file
 from node.key_file import read_key_file, read_public_keys, write_key_file
-from node.wiring import NODE_KEY_FILE, ROSTER_DIRECTORY, save_opening
+from node.rosters import ROSTER_DIRECTORY
+from node.wiring import NODE_KEY_FILE, save_opening
 
 ROOT_KEY_FILE = "keys/root.key"
 REGISTRAR_KEY_FILE = "keys/registrar.key"

@@ -34,6 +34,8 @@ IN_FLIGHT_MAX_S = 30.0
 """Longer than a witness needs to fetch what it lacks, shorter than anybody waits for a receipt."""
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 60.0
 """Between two questions to a witness that fails: doubled each time, then less by chance."""
+PAUSE_MIN_S = 0.01
+"""The shortest look-out for what is due: shorter ones are lost in a clock's rounding, and never end."""
 TOLD_AT = 3
 """Failures in a row after which the operator is told: one is usual, while a witness fetches new leaves."""
 RETRY_AFTER_MAX_S = 600
@@ -240,7 +242,7 @@ class Cosigning:
             return RETRY_MAX_S
         ends = [peer.due for peer in self._peers.values() if peer.is_due(flight)]
         ends += [flight.since + IN_FLIGHT_MAX_S] if at < flight.since + IN_FLIGHT_MAX_S else []
-        return max(0.0, min(ends) - at) if ends else RETRY_MAX_S
+        return max(PAUSE_MIN_S, min(ends) - at) if ends else RETRY_MAX_S
 
     async def _ask(self, agency: str, peer: _Peer, flight: InFlight) -> None:
         """Ask one witness for the checkpoint in flight, and note when it is to be asked again."""
@@ -277,6 +279,8 @@ class Cosigning:
         size = flight.checkpoint.size
         if peer.old is None:
             peer.old = await self._around.on_store(self._collector.last_size, agency, flight)
+            if peer.old == size:  # its line came before this start, or in another's copy
+                return None
         for _ in range(TURNS_MAX):
             if peer.old > size:  # it cosigned a newer one of ours: the next one in flight will be beyond
                 return None

@@ -130,6 +130,11 @@ class Database:
         """Whether a `transaction` is open."""
         return self._connection.in_transaction
 
+    @property
+    def changes(self) -> int:
+        """Rows written by this connection since it was opened: the same number means the same content."""
+        return self._connection.total_changes
+
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Return all rows of a query; inside a transaction it sees that transaction's writes."""
         try:

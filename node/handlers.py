@@ -7,6 +7,7 @@ table at the end of this module is the only place where an error class becomes a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -101,8 +102,6 @@ def answer(node: Served, request: Request, hour: int) -> Response:
             return Response(status=200, body=b"ok\n", content_type=TEXT)
         case "/v1/status":
             return _json(_status(node, hour))
-        case "/v1/frontier":
-            return _json({"hour": hour, "logs": [_log_line(node, origin) for origin in node.logs()]})
     return format_problem(Problem(status=404, code="node.path", detail=f"nothing is at {request.path[:200]}"))
 
 
@@ -124,6 +123,19 @@ def answer_request(node: Served, body: bytes, now_ms: int) -> Response:
         return node.requests.answer(body, now_ms)
     except LedgerError as error:
         return error_response(error)
+
+
+def log_of(path: str) -> str | None:
+    """Return which log of the static tree a path is about, as its bucket of tokens is named."""
+    parts = path.split("/", 4)
+    return f"{parts[2]}/{parts[3]}"[:80] if len(parts) == 5 and parts[1] == "log" else None
+
+
+def too_many(pause_s: float) -> Response:
+    """Return the answer to an asker, or about a log, that is over its bounds for so many seconds."""
+    headers = {"Retry-After": str(math.ceil(pause_s))}
+    text = "more is asked than this node answers: come back later"
+    return format_problem(Problem(status=429, code="node.busy", detail=text, headers=headers))
 
 
 def answer_add_checkpoint(node: Served, body: bytes, now_s: int) -> Response:

@@ -14,12 +14,14 @@ from typing import TypeVar
 
 import aiohttp
 
-from node.protocol import ANSWER_BYTES_MAX, Procedure, Request, Response, Unreachable
+from node.protocol import Procedure, Request, Response, Unreachable
 from node.surroundings import drive
 
 TIMEOUT_S = 60
 """A whole exchange: a full bundle over a village's line takes some 30 seconds."""
 CONNECT_TIMEOUT_S = 5
+_KEPT_HEADERS = ("Retry-After",)
+"""Headers of an answer that a procedure may look at."""
 
 Result = TypeVar("Result")
 
@@ -40,16 +42,18 @@ async def exchange(session: aiohttp.ClientSession, base_url: str, request: Reque
 
     Redirects are not followed: a peer must not choose which addresses of our network are asked.
     """
-    headers = {"Range": f"bytes={request.offset}-"} if request.offset else {}
+    headers = dict(request.headers)
+    if request.offset:
+        headers["Range"] = f"bytes={request.offset}-"
     url = base_url.rstrip("/") + request.path
     body = io.BytesIO(request.body) if request.body else None  # sent in pieces: a class list takes megabytes
     try:
         async with session.request(
             request.method, url, data=body, headers=headers, allow_redirects=False
         ) as answer:
-            data = await _read_bounded(answer)
-            retry = {name: answer.headers[name] for name in ("Retry-After",) if name in answer.headers}
-            return Response(status=answer.status, body=data, content_type=answer.content_type, headers=retry)
+            data = await _read_bounded(answer, request.answer_bytes_max)
+            kept = {name: value for name, value in answer.headers.items() if name in _KEPT_HEADERS}
+            return Response(status=answer.status, body=data, content_type=answer.content_type, headers=kept)
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         reason = _reason(error)
         raise Unreachable(f"no answer from {base_url}: {reason}") from None
@@ -89,12 +93,14 @@ class HttpClient:
         return await drive(lambda url, request: exchange(session, url, request), self.base_url, procedure)
 
 
-async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_bounded(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    if "Content-Encoding" in answer.headers:
+        raise ValueError("the answer is compressed, which was not asked for")
     parts, size = [], 0
     async for part in answer.content.iter_chunked(1 << 16):
         size += len(part)
-        if size > ANSWER_BYTES_MAX:
-            raise ValueError(f"answer exceeds {ANSWER_BYTES_MAX} bytes")
+        if size > bytes_max:
+            raise ValueError(f"answer exceeds {bytes_max} bytes")
         parts.append(part)
     return b"".join(parts)
 

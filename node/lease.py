@@ -34,6 +34,7 @@ SCHEMA = Schema(
             "CREATE TABLE lease (id INTEGER PRIMARY KEY CHECK (id = 1), token INTEGER NOT NULL, "
             "holder TEXT NOT NULL)",
         ),
+        ("CREATE TABLE refusal (id INTEGER PRIMARY KEY CHECK (id = 1), reason TEXT NOT NULL)",),
     ),
 )
 
@@ -63,6 +64,23 @@ def check_lease(database: Database, token: int) -> None:
         raise Conflict(
             f"{database.path}: {holder} has taken over this database; this process writes nothing "
             "any more: stop one of the two"
+        )
+
+
+def stored_refusal(database: Database) -> str | None:
+    """Return why this database never sequences again, once `store_refusal` has said so."""
+    row = database.row("SELECT reason FROM refusal")
+    return None if row is None else str(row[0])
+
+
+def store_refusal(database: Database, reason: str) -> None:
+    """Note for ever that this database must not sequence in its era; the first reason stays.
+
+    A log fetched back from others is as long as theirs, and would pass every later check.
+    """
+    with database.transaction():
+        database.write(
+            "INSERT INTO refusal (id, reason) VALUES (1, ?) ON CONFLICT (id) DO NOTHING", (reason,)
         )
 
 

@@ -44,7 +44,7 @@ class Pulled:
     consistency: tuple[bytes, ...] = ()
 
 
-def pull(state: ChainState, held_bytes: int) -> Procedure[Pulled | None]:
+def pull(state: ChainState, held_bytes: int, bundles_max: int = PULL_BUNDLES_MAX) -> Procedure[Pulled | None]:
     """Fetch what is new of a log; None if nothing is.
 
     ``held_bytes`` is the length of the part of the newest bundle that is held. The checkpoint's signature is
@@ -61,7 +61,7 @@ def pull(state: ChainState, held_bytes: int) -> Procedure[Pulled | None]:
     if claim.size <= held:
         return Pulled(note=note, start=held, leaves=()) if key is not None else None
     leaves: list[bytes] = []
-    for tile in islice(bundles_of(held, claim.size), PULL_BUNDLES_MAX):
+    for tile in islice(bundles_of(held, claim.size), bundles_max):
         skip = max(0, held - tile.index * TILE_WIDTH)
         leaves += yield from fetch_leaves(origin, tile, skip, held_bytes if skip else 0)
         if key is None:

@@ -39,20 +39,27 @@ class StaticTree:
         self._store = store
         self._ledger = ledger
         self._rosters = rosters
-        self._published: dict[str, bytes] = {}
+        self._published: dict[str, tuple[bytes, Checkpoint]] = {}
+        self.changes = 0
+        """How often another checkpoint was shown."""
 
     def publish(self, origin: Origin) -> bool:
         """Show the log's newest checkpoint from now on; return whether that is another one."""
         note = self._store.newest_checkpoint(str(origin))
-        if note is None or self._published.get(str(origin)) == note:
+        shown = self._published.get(str(origin))
+        if note is None or (shown is not None and shown[0] == note):
             return False
-        self._published[str(origin)] = note
+        self._published[str(origin)] = note, parse_checkpoint(parse_note(note).text)
+        self.changes += 1
         return True
+
+    def add_roster(self, version: int, pair: tuple[bytes, bytes]) -> None:
+        """Show a later roster version too."""
+        self._rosters = {**self._rosters, version: pair}
 
     def published(self, origin: Origin) -> tuple[bytes, Checkpoint] | None:
         """Return the checkpoint shown of a log, or None."""
-        note = self._published.get(str(origin))
-        return None if note is None else (note, parse_checkpoint(parse_note(note).text))
+        return self._published.get(str(origin))
 
     def read(self, path: str) -> bytes | None:
         """Return a file, or None if the path is outside the grammar or not (yet) there.

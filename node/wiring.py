@@ -24,12 +24,12 @@ from ledger.checkpoint import open_checkpoint
 from ledger.entry import Entry, check_parts, parse_header
 from ledger.errors import LedgerError, Malformed, StoreError
 from ledger.governance import Adopt
+from ledger.keys import VerifyMany
 from ledger.leaf import parse_leaf
 from ledger.merkle import EMPTY_ROOT, root_at
 from ledger.names import Origin, witness_key_name
 from ledger.note import Note, SignatureLine, verifier_of
-from ledger.roster import Roster, roster_hash
-from ledger.verify import read_rosters
+from ledger.roster import Roster
 from node import body_store, journal, key_store, lease, log_store, nonces, witness
 from node.asked import RequestDoor
 from node.body_store import BodyStore
@@ -38,22 +38,22 @@ from node.config import Config
 from node.database import Database
 from node.desk_entries import DeskEntries, Entered
 from node.durable_file import disk_errors
+from node.frontier import FrontierHistory, Row
 from node.journal import AccessJournal
 from node.key_file import read_key_file
 from node.key_store import KeyStore
 from node.log_store import LogStore
-from node.mirror import Mirror
+from node.mirror import Mirror, Pulled
 from node.nonces import NonceStore
 from node.pinning import Pinning
 from node.release import Release
-from node.resume import Answer, reason_to_wait
+from node.resume import Answer, reason_to_refuse, reason_to_wait
+from node.rosters import Pair, check_following, load_rosters, save_roster, with_rosters
 from node.sequencer import Sequencer, SequencerKeys, load_state
-from node.sources import DirectorySource
 from node.static_tree import StaticTree
 from node.submission import Submission
 from node.witness import HeldLogs, Witness
 
-ROSTER_DIRECTORY = "roster"
 OPENING_FILE = "opening.entry"
 NODE_KEY_FILE = "keys/node.key"
 OPENING_BYTES_MAX = 70_000
@@ -100,11 +100,15 @@ class Node:
         self._instance_path = lease.instance_path(log_path)
         by_hash = {roster.hash: roster for roster in self.rosters}
         self.origin = Origin(config.ledger, config.agency)
-        self._refusal = self._check_instance()
+        self.refusal = lease.stored_refusal(self._database) or self._check_instance()
+        """Why this database never sequences in its era again, or None."""
+        self._agencies_at_start = len(self.rosters[-1].agencies)
+        self.clock_fault: str | None = None
         self._answers: dict[str, Answer] = {}
         self._on_word = on_word
         log_key = keys.SigningKey(secrets["log"])
-        self._log_public_key = log_key.public_key
+        self._log_verifier = verifier_of(str(self.origin), log_key.public_key)
+        self.node_signer = keys.SigningKey(secrets["node"])
         # Before the state is read: what an overtaken process still commits would make it an old one.
         token = lease.take_lease(self._database, f"{host} process {os.getpid()}")
         self.sequencer = Sequencer(
@@ -121,19 +125,134 @@ class Node:
         self.certification = Certification(self._database, self.store, self.states)
         self.witness = self._open_witness(secrets["witness"])
         self.pinning = self._open_pinning(secrets["desk"])
-        others = [name for name in self.rosters[-1].agencies if name != config.agency]
-        self.mirrors = {name: self._open_mirror(name, by_hash) for name in others}
+        self.mirrors: dict[str, Mirror] = {}
+        self._own_copy: Mirror | None = None
+        self._open_mirrors()
         self._finish_erasures()
         self._faults: dict[str, str] = {}
         self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
+        self.frontier = FrontierHistory(self.ledger_id)
+        self._seen_changes = (-1, -1, -1)
         self.publish()
         for mirror in self.mirrors.values():
             self.tree.publish(mirror.origin)
+        self.show_frontier()
 
-    def _open_mirror(self, agency: str, rosters: dict[bytes, Roster]) -> Mirror:
-        origin = Origin(self.config.ledger, agency)
-        state = load_state(self.store, self.ledger_id, origin, rosters)
-        return Mirror(self._database, self.store, state)
+    def _open_mirrors(self) -> None:
+        """A copy for every other agency that any version names: who left is still served."""
+        by_hash = {roster.hash: roster for roster in self.rosters}
+        for name in dict.fromkeys(name for roster in self.rosters for name in roster.agencies):
+            if name != self.config.agency and name not in self.mirrors:
+                origin = Origin(self.config.ledger, name)
+                state = load_state(self.store, self.ledger_id, origin, by_hash)
+                self.mirrors[name] = Mirror(self._database, self.store, state)
+
+    @property
+    def others(self) -> list[str]:
+        """The other agencies of the newest roster version."""
+        return [name for name in self.rosters[-1].agencies if name != self.config.agency]
+
+    def addresses(self, agency: str) -> tuple[str, ...]:
+        """Where an agency's node may be reached: as the operator says, then as its newest card says."""
+        mirror = self.mirrors.get(agency)
+        card = mirror.state.authority.card if mirror else None
+        return tuple(dict.fromkeys((*self.config.peers.get(agency, ()), *(card.card.urls if card else ()))))
+
+    def node_key(self, agency: str) -> bytes | None:
+        """By which key an agency's node signs what it asks, if its card is in hand."""
+        mirror = self.mirrors.get(agency)
+        card = mirror.state.authority.card if mirror else None
+        return card.card.node_key if card and agency in self.rosters[-1].agencies else None
+
+    def copy_of(self, origin: Origin) -> Mirror | None:
+        """The copy that a pull of this log fills; of the own log only once it is certain to go on no more."""
+        if origin != self.origin:
+            mirror = self.mirrors.get(origin.agency) if origin.agency in self.rosters[-1].agencies else None
+            return mirror if mirror is not None and mirror.origin == origin else None
+        if self._own_copy is None and self.refusal is not None:
+            self._own_copy = Mirror(self._database, self.store, self.sequencer.state)
+        return self._own_copy
+
+    def take(self, origin: Origin, pulled: Pulled, check_signatures: VerifyMany) -> int:
+        """Take what was pulled of a log and show it; return how many leaves are new. See `Mirror.take`."""
+        mirror = self.copy_of(origin)
+        if mirror is None:
+            return 0
+        if mirror is self._own_copy and pulled.leaves:
+            lease.store_refusal(self._database, self.refusal or "")
+        new = mirror.take(pulled, check_signatures)
+        self.set_fault(origin, None)
+        if new:
+            self.tree.publish(origin)
+        return new
+
+    def take_certified(self, origin: Origin, notes: Sequence[bytes]) -> list[int] | None:
+        """Keep the cosignatures on checkpoints of a log that is held; see `Certification.lacking_of`."""
+        for note in notes:
+            self.certification.take(note)
+        return self.certification.lacking_of(str(origin))
+
+    def take_roster(self, pair: Pair) -> Roster:
+        """Take the next roster version, durable on return; raise what forbids it, with nothing changed."""
+        roster = check_following(self.rosters, pair)
+        save_roster(self.config.directory, roster.version, pair)
+        self.rosters = [*self.rosters, roster]
+        self.tree.add_roster(roster.version, pair)
+        self.sequencer.state = with_rosters(self.sequencer.state, self.rosters)
+        for mirror in self.mirrors.values():
+            mirror.state = with_rosters(mirror.state, self.rosters)
+        if self._own_copy is not None:
+            self._own_copy.state = with_rosters(self._own_copy.state, self.rosters)
+        self._open_mirrors()
+        return roster
+
+    def show_frontier(self) -> bool:
+        """Let the frontier say what is shown now; return whether that is news."""
+        newest = self.rosters[-1]
+        changes = (self._database.changes, self.tree.changes, newest.version)
+        if changes == self._seen_changes:
+            return False
+        self._seen_changes = changes
+        rows = sorted((self._row(origin) for origin in self.logs()), key=lambda row: row.log)
+        return self.frontier.show((newest.version, newest.hash), rows)
+
+    def _row(self, origin: Origin) -> Row:
+        shown = self.tree.published(origin)
+        size, root = (0, b"") if shown is None else (shown[1].size, shown[1].root)
+        return Row(
+            agency=origin.agency,
+            era=origin.era,
+            size=size,
+            root=root,
+            certified_size=min(size, self.store.certified_size(str(origin))),
+            cosigned_size=self.witness.latest(str(origin)).size,
+        )
+
+    def news(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows of another node that are ahead of what is held here, or of another history."""
+        return [row for row in rows if row.size and self._is_news(Origin(self.config.ledger, *row.log), row)]
+
+    def is_ahead(self, row: Row) -> bool:
+        """Whether another node shows more leaves of a log, or more of it certified, than is held here.
+
+        A look at memory only: it is asked each time that pulls are scheduled.
+        """
+        mirror, own = self.copy_of(Origin(self.config.ledger, *row.log)), self.frontier.row(row.log)
+        if mirror is None:
+            return False
+        return row.size > mirror.state.size or own is None or row.certified_size > own.certified_size
+
+    def _is_news(self, origin: Origin, row: Row) -> bool:
+        if origin != self.origin and self.copy_of(origin) is None:
+            return False
+        held = self.store.size(str(origin))
+        if row.size > held or self._root_at(origin, row.size) != row.root:
+            return True
+        own = self.frontier.row(row.log)
+        return own is not None and row.certified_size > own.certified_size
+
+    def _root_at(self, origin: Origin, size: int) -> bytes:
+        return root_at(self.store.reader(str(origin)), size)
 
     def _open_witness(self, seed: bytes) -> Witness:
         key = keys.SigningKey(seed)
@@ -186,6 +305,8 @@ class Node:
     def waiting(self) -> str | None:
         """Why nothing is sequenced now, or None."""
         reason = self._reason_to_wait()
+        if self._own_copy is not None:
+            return f"{reason}; fetched back from the others so far: {self._own_copy.state.size} entries"
         if reason is None and self.sequencer.state.size == 0:
             return "its log is not opened yet: ask again in a moment"
         return reason
@@ -208,15 +329,12 @@ class Node:
         return None if self.waiting is not None else self.pinning.adopt_if_due(at, hour)
 
     def _reason_to_wait(self) -> str | None:
-        if self._refusal is not None:
-            return self._refusal
-        reader = self.store.reader(str(self.origin))
-        return reason_to_wait(
-            self._answers,
-            agencies=len(self.rosters[-1].agencies),
-            size=self.sequencer.state.size,
-            root_at=lambda size: root_at(reader, size),
-            on_word=self._on_word,
+        if self.refusal is not None:
+            return self.refusal
+        if self.config.agency not in self.rosters[-1].agencies:
+            return f"version {self.rosters[-1].version} of the roster does not name this agency any more"
+        return self.clock_fault or reason_to_wait(
+            len(self._answers), agencies=self._agencies_at_start, on_word=self._on_word
         )
 
     def logs(self) -> list[Origin]:
@@ -225,14 +343,9 @@ class Node:
 
     def states(self) -> dict[str, ChainState]:
         """Return the state of every log that this node holds, by origin, its own first."""
-        held = [self.sequencer.state, *(mirror.state for mirror in self.mirrors.values())]
+        own = self._own_copy.state if self._own_copy else self.sequencer.state
+        held = [own, *(mirror.state for mirror in self.mirrors.values())]
         return {str(state.origin): state for state in held}
-
-    def addresses(self, agency: str) -> tuple[str, ...]:
-        """Return where another agency is asked: as configured, else as its newest card says."""
-        mirror = self.mirrors.get(agency)
-        card = mirror.state.authority.card if mirror else None
-        return self.config.peers.get(agency) or (card.card.urls if card else ())
 
     def keep_cosignatures(self, note: Note, lines: Sequence[SignatureLine]) -> None:
         """Keep good lines on a checkpoint of the own log; see `Certification.keep`."""
@@ -264,17 +377,23 @@ class Node:
             self._faults[str(origin)] = text
 
     def hear(self, agency: str, note: bytes | None) -> None:
-        """Take what another agency holds of this log, once per start: a checkpoint, or None for nothing.
+        """Take what another agency holds of this log, at the start or later: a checkpoint, None for nothing.
 
         Raises `Unproven` for a checkpoint that this log's key did not sign: it is no answer.
         """
-        if agency in self._answers or agency not in self.mirrors:
+        if agency not in self.mirrors:
             return
         answer = Answer(size=0, root=EMPTY_ROOT)
         if note is not None:
-            checkpoint, _ = open_checkpoint(note, verifier_of(str(self.origin), self._log_public_key))
+            checkpoint, _ = open_checkpoint(note, self._log_verifier)
             answer = Answer(size=checkpoint.size, root=checkpoint.root)
         self._answers[agency] = answer
+        if self.refusal is None:
+            self.refusal = reason_to_refuse(
+                {agency: answer},
+                size=self.sequencer.state.size,
+                root_at=lambda size: self._root_at(self.origin, size),
+            )
         if note is not None:
             with contextlib.suppress(LedgerError):  # another history: the answer says so
                 self.certification.take(note)
@@ -282,7 +401,7 @@ class Node:
     @property
     def unheard(self) -> list[str]:
         """Agencies that have not answered since this start."""
-        return [name for name in self.mirrors if name not in self._answers]
+        return [name for name in self.others if name not in self._answers]
 
     def found(self, hour: int) -> bool:
         """Sequence the opening if the log is empty and nothing forbids it; return whether it was done."""
@@ -312,7 +431,7 @@ class Node:
 
     def _record_commit(self, size: int, root: bytes) -> None:
         """Keep the instance record up with the log; a database that is refused leaves it as it was found."""
-        if self._refusal is None:
+        if self.refusal is None:
             self._write_instance(size, root)
 
     def _write_instance(self, size: int, root: bytes) -> None:
@@ -326,30 +445,6 @@ def open_node(config: Config, passphrase: str, *, on_word: bool) -> Node:
     """Return the node of an agency directory on this machine; see `Node`."""
     secrets = read_key_file(config.directory / NODE_KEY_FILE, passphrase)
     return Node(config, secrets, os.urandom, on_word=on_word, host=socket.gethostname())
-
-
-def load_rosters(config: Config) -> tuple[list[Roster], dict[int, tuple[bytes, bytes]]]:
-    """Return the roster versions of an agency directory, and their bytes and signatures by version."""
-    directory = config.directory / ROSTER_DIRECTORY
-    first = directory / "1.json"
-    if not first.is_file():
-        raise Malformed(f"{first} is missing: finish the roster first (`pledger roster finish`)")
-    rosters, found = read_rosters(DirectorySource(config.directory), roster_hash(first.read_bytes()))
-    if found:
-        raise Malformed(f"{directory}: {found[0]}")
-    latest = rosters[-1]
-    if config.ledger != latest.ledger or config.agency not in latest.agencies:
-        raise Malformed(
-            f"{config.directory}/node.toml is of agency {config.agency} in ledger {config.ledger}; the "
-            f"roster is of ledger {latest.ledger} with {', '.join(latest.agencies)}"
-        )
-    if strange := sorted(set(config.peers) - set(latest.agencies) | set(config.peers) & {config.agency}):
-        others = ", ".join(name for name in latest.agencies if name != config.agency) or "none"
-        raise Malformed(
-            f"{config.directory}/node.toml: peers: {', '.join(strange)}: the other agencies are {others}"
-        )
-    pairs = {one.version: (one.raw, (directory / f"{one.version}.note").read_bytes()) for one in rosters}
-    return rosters, pairs
 
 
 def load_opening(directory: Path) -> Entry:

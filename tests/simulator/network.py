@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Protocol
 
@@ -66,7 +67,7 @@ class Network:
 
     async def carry(self, sender: str, url: str, request: Request) -> Response:
         """Carry one request and its answer; raise `Unreachable` where either does not arrive."""
-        address = url.removeprefix(SCHEME)
+        address, request = url.removeprefix(SCHEME), replace(request, address=sender)
         receiver = self.routes.get((sender, address), address)
         self.asked[sender, receiver] = self.asked.get((sender, receiver), 0) + 1
         await self._pass(sender, receiver, request)
