@@ -25,7 +25,7 @@ FAULTS = {
 }
 """The classes of fault, and how often a seed has each; some three seeds in a thousand have none."""
 
-_NODES = (3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7, 9)
+_NODES = (3,) * 8 + (4,) * 7 + (5,) * 5 + (6, 6, 7, 9)
 NAMES = ("district", "sport", "centre", "navigator", "lyceum", "board", "arts", "chess", "swimming")
 
 
@@ -80,6 +80,6 @@ def draw(seed: int) -> Options:
     return Options(
         seed=seed,
         nodes=random.choice(_NODES),
-        seconds=random.randint(15, 40),
+        seconds=random.randint(12, 35),
         faults=tuple(fault for fault, share in FAULTS.items() if random.random() < share),
     )

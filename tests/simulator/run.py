@@ -33,7 +33,7 @@ from tests.simulator.staff import Staff
 from tests.simulator.trace import Trace
 from tests.simulator.weather import Weather
 
-LOOK_S = 0.5
+LOOK_S = 1.0
 """How often all stores are looked at."""
 REST_S = 240.0
 """Virtual seconds that healed nodes may take to come to rest: some timeouts and back-offs long."""
