@@ -2,8 +2,8 @@
 
 What is remembered of another agency is the difference between its clock and a clock that only counts on (the
 loop's), so that setting this node's clock right is seen at once, and silence ages nobody. A few who lie about
-the time do nothing; n - q + 1 who agree that this clock is hours off are more than may be wrong together. They
-must also be most of those heard: of three agencies, one with a wrong clock must not stop the two others.
+the time do nothing; n - q + 1 who agree that this clock is hours off are more than may be wrong together.
+They must also be most of those heard: of three agencies, one with a wrong clock must not stop the two others.
 """
 
 from __future__ import annotations

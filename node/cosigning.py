@@ -216,8 +216,10 @@ class Cosigning:
                     for agency, peer in self._due(flight, loop.time()):
                         peer.is_busy = True
                         group.create_task(self._ask(agency, peer, flight))
+                # not wait_for: before Python 3.12 it loses a cancellation that comes with the event
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), self._pause_s(flight, loop.time()))
+                    async with asyncio.timeout(self._pause_s(flight, loop.time())):
+                        await self._woken.wait()
 
     async def _choose(self, at: float) -> InFlight | None:
         try:

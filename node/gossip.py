@@ -46,7 +46,7 @@ ANSWER_TIMEOUT_S = 20.0
 """Beyond the time that a long-poll may wait: a whole frontier takes 8 kB."""
 ROSTERS_AT_ONCE = 16
 """Versions fetched from one peer in a row; a ledger has one every few years."""
-POLLS = Rate(per_second=4.0, burst=8.0)
+POLLS = Rate(per_second=2.0, burst=8.0)
 """Answers taken from one peer for each `mirror_interval_s`: one that always has news costs no more."""
 WAKES = Rate(per_second=1.0, burst=5.0)
 """Pulls of one log that others may ask for by `Gossip.wake`."""
@@ -145,7 +145,8 @@ class Gossip:
         self._polling[asker] = self._polling.get(asker, 0) + 1
         try:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await changed.wait()
         finally:
             self._polling[asker] -= 1
 
@@ -195,9 +196,8 @@ class Gossip:
         before = self._known.get(agency)
         since = before.digest if before else None
         try:
-            answer = await asyncio.wait_for(
-                self.drive(agency, lambda: fetch_frontier(since, wait_s)), wait_s + ANSWER_TIMEOUT_S
-            )
+            async with asyncio.timeout(wait_s + ANSWER_TIMEOUT_S):
+                answer = await self.drive(agency, lambda: fetch_frontier(since, wait_s))
         except TimeoutError:
             raise Unreachable(f"{agency} did not answer within {wait_s + ANSWER_TIMEOUT_S:.0f} s") from None
         if answer is None:
@@ -212,7 +212,7 @@ class Gossip:
         self._known[agency] = after
         await self._follow_rosters(agency, after)
         await self._follow_rows(agency, [row for row in after.rows if row not in known])
-        return True
+        return before is None or after.digest != before.digest
 
     async def _follow_rows(self, agency: str, rows: list[Row]) -> None:
         """Make pulls of what an agency shows anew."""

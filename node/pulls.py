@@ -11,6 +11,7 @@ less often; a log that it does not give is asked of another after `HEDGE_S`, and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -91,10 +92,10 @@ class Pulls:
             while self._defect is None:
                 self._stirred.clear()
                 pause = self._start_what_may()
-                try:
-                    await asyncio.wait_for(self._stirred.wait(), pause)
-                except TimeoutError:
-                    continue
+                # not wait_for: before Python 3.12 it loses a cancellation that comes with the event
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._stirred.wait()
             raise self._defect
         finally:
             tasks = [one.task for one in self._running.values()]
@@ -151,7 +152,8 @@ class Pulls:
         claim = self._claims.get(origin, {}).get(agency)
         bundles = 1 if self._pairs.failures(pair) else PULL_BUNDLES_MAX
         try:
-            new = await asyncio.wait_for(self._take(agency, origin, bundles), PULL_TIMEOUT_S)
+            async with asyncio.timeout(PULL_TIMEOUT_S):
+                new = await self._take(agency, origin, bundles)
         except TimeoutError:
             self._fail(pair, Unreachable(f"{agency} did not give {origin} within {PULL_TIMEOUT_S:.0f} s"))
         except LedgerError as error:

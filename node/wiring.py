@@ -133,6 +133,10 @@ class Node:
         self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
         self.frontier = FrontierHistory(self.ledger_id)
         self._seen_changes = (-1, -1, -1)
+        self._show_all()
+
+    def _show_all(self) -> None:
+        """Show what the store holds of every log."""
         self.publish()
         for mirror in self.mirrors.values():
             self.tree.publish(mirror.origin)
