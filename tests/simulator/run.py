@@ -33,8 +33,8 @@ from tests.simulator.staff import Staff
 from tests.simulator.trace import Trace
 from tests.simulator.weather import Weather
 
-LOOK_S = 1.0
-"""How often all stores are looked at."""
+LOOK_S, LOOK_TALL_S = 1.0, 10.0
+"""How often all stores are looked at, and in a run of many nodes, which costs their square."""
 REST_S = 240.0
 """Virtual seconds that healed nodes may take to come to rest: some timeouts and back-offs long."""
 ENTRIES = (3, 12)
@@ -117,6 +117,7 @@ class Simulation:
             self._add(name, name, parse_config(toml, agency.directory))
         self.weather = Weather(options, self.network, self.trace, self._spawn)
         self.mischief = Mischief(options, self.network, self.trace, self.ledger, self.watch)
+        self._look_s = LOOK_S if options.nodes < TALL else LOOK_TALL_S
         self._ended = asyncio.Event()
         self._disturbed_events = 0
 
@@ -225,13 +226,13 @@ class Simulation:
         while todo := unrest(self.ledger, self._true_hour()):
             if self._loop.time() > deadline:
                 raise Broken(f"no rest after {REST_S:.0f} s: {'; '.join(todo[:6])}")
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(self._look_s)
         await asyncio.sleep(3)
 
     async def _look_forever(self) -> None:
         while True:
             self.watch.look()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self._look_s)
 
     def _check_work(self) -> None:
         spent_s = self._loop.time()
