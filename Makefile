@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 1000
 FIRST ?= 0
 
-.PHONY: demo test lint types unit simulate clean
+.PHONY: demo test lint types unit simulate dist docker-smoke clean
 
 demo: $(VENV)/installed
 	$(BIN)/pledger demo
@@ -26,6 +26,15 @@ unit: $(VENV)/installed
 simulate: $(VENV)/installed
 	$(BIN)/python -m tests.simulator --first $(FIRST) --seeds $(SEEDS) --shrink
 
+# A wheel, and the sdist that it was built from, in dist/.
+dist: $(VENV)/installed
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+
+# Three agencies in containers: appends, a kill, a partition, a dossier. Starts Debian's engine where it may.
+docker-smoke:
+	docker/smoke.sh
+
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "pledger needs Python 3.11 or newer; set PYTHON=python3.11 or install it"; exit 1; }
@@ -36,4 +45,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

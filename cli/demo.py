@@ -148,7 +148,7 @@ def _fill(run: DemoRun, school: School, groups: list[float]) -> int:
     for kind, name in school.lists.items():
         path, rows = files[name]
         if rows:
-            run.pledger("import {} --kind {} --home {}", path, kind, home)
+            run.pledger("import {} --kind {} --yes --home {}", path, kind, home)
             run.records += rows
             run.say(f"{school.agency}: imported {rows} of {kind} from {name}")
     kind, fields = school.single

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from cli.failures import CellProblem, ListRefused, Usage
+from cli.language import say
 from cli.outbox import Stored
 from ledger.errors import Refused
 from ledger.portfolio import expected_period, record_identity
 from ledger.record import SALT_BYTES, Basis, Record, make_record
 from ledger.rules import violation
-from ledger.statute import Kind, Statute, applied_kind, check_fields
+from ledger.statute import Kind, Statute, applied_kind, check_fields, is_misfiled
 from ledger.vocabulary import MISFILED, WITHDRAWAL_REASONS
 
 ActionName: TypeAlias = Literal["correct", "withdraw", "misfiled"]
@@ -45,7 +46,7 @@ class Mend:
         """(field, old, new) of what changes for the pupil of the old record."""
         last = self.new[-1] if self.new else self.old
         if self.action != "correct":
-            now = f"withdrawn: {self.new[0].fields['reason_code']}" if self.new else "withdrawn before"
+            now = say("mend.withdrawn", reason=self.new[0].fields["reason_code"]) if self.new else ""
             return [("", said(self.old.fields), now)]
         names = dict.fromkeys([*self.old.fields, *last.fields])
         pairs = [(name, self.old.fields.get(name, ""), last.fields.get(name, "")) for name in names]
@@ -60,6 +61,8 @@ class Signed:
     states: Mapping[bytes, str]
     successors: Mapping[bytes, Record]
     """Record hash to what corrects or withdraws it."""
+    erased: tuple[Record, ...]
+    """What is left of misfiled records whose content is gone from here: no fields."""
     statute: Statute = field(repr=False)
 
     def with_identity(self, subject: bytes, kind: Kind, fields: Mapping[str, Any]) -> Record | None:
@@ -76,12 +79,22 @@ class Signed:
 def read_signed(entries: Sequence[Stored], statute: Statute) -> Signed:
     """Return what the entries of an outbox say."""
     pairs = [(record, stored.state) for stored in entries for record in stored.records]
+    successors = {one.supersedes: one for one, state in pairs if one.supersedes and state != "refused"}
+    records = {record.hash: record for record, _ in pairs}
+    gone = [name for name, one in successors.items() if name not in records and is_misfiled(one.fields)]
+    erased = {name: _shell(name, successors[name]) for name in gone}
     return Signed(
-        records={record.hash: record for record, _ in pairs},
-        states={record.hash: state for record, state in pairs},
-        successors={one.supersedes: one for one, state in pairs if one.supersedes and state != "refused"},
+        records=records | erased,
+        states=dict.fromkeys(gone, "accepted") | {record.hash: state for record, state in pairs},
+        successors=successors,
+        erased=tuple(erased.values()),
         statute=statute,
     )
+
+
+def _shell(record_hash: bytes, withdrawal: Record) -> Record:
+    """What is left of a record that stood with the wrong pupil: its content is gone from here too."""
+    return replace(withdrawal, hash=record_hash, fields={}, supersedes=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +109,8 @@ class Mender:
 
         Raises `ListRefused` for fields that the kind does not take, `Refused` where ``old`` is not live.
         """
+        if not old.fields:
+            refuse_dead(old.hash, say("mend.was_withdrawn", record=old.hash.hex()[:16]))
         kind = self.signed.statute.kinds[old.kind]
         fields = _changed(old.fields, cells, kind)
         problems = [
@@ -120,11 +135,9 @@ class Mender:
     def refile(self, old: Record, right_subject: bytes, label: str) -> Mend:
         """Return the withdrawal of a record from the wrong child, and the same fact about the right one."""
         if old.subject == right_subject:
-            raise Usage(f"{label}: the record is about this very pupil already")
+            raise Usage(say("mend.same_pupil", label=label))
         if old.basis.consent is not None:
-            raise Usage(
-                f"{label}: it rests on a consent of the wrong pupil's family: withdraw it, enter it anew"
-            )
+            raise Usage(say("mend.consent", label=label))
         taken_back = self.withdraw(old, MISFILED, label, "misfiled")
         if not taken_back.new:
             return taken_back
@@ -135,10 +148,11 @@ class Mender:
         """Whether this very mending was signed before; raise `Refused` if ``old`` is not live otherwise."""
         after = self.signed.successors.get(old.hash)
         if after is not None and after.fields != fields:
-            what = "withdrawn" if "reason_code" in after.fields else f"corrected by {after.hash.hex()[:16]}"
-            refuse_dead(old.hash, f"{old.hash.hex()[:16]} was {what}")
+            key = "mend.was_withdrawn" if "reason_code" in after.fields else "mend.was_corrected"
+            names = {"record": old.hash.hex()[:16], "new": after.hash.hex()[:16]}
+            refuse_dead(old.hash, say(key, **names))
         if self.signed.states.get(old.hash) == "refused":
-            refuse_dead(old.hash, f"{old.hash.hex()[:16]} was never recorded: the node refused it")
+            refuse_dead(old.hash, say("mend.never", record=old.hash.hex()[:16]))
         return after is not None
 
     def _record(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from typing import Any
 import click
 
 from cli import output
+from cli.aftermath import Sequel, sequel_of
 from cli.command import command, home_option
 from cli.desk import Desk, open_desk
 from cli.failures import Undone, Usage
 from cli.heard import translated
 from cli.language import headings, say, say_word
+from cli.mending import read_signed
 from cli.outbox import Stored
 from cli.output import Table
 from cli.parameters import HEX32, hour_text
@@ -73,11 +75,17 @@ def show_command(name: str, home: Path, passphrase_file: Path | None) -> None:
     RECORD or ENTRY are the first six or more hex digits that other commands print.
     """
     with open_desk(home, passphrase_file) as desk:
-        stored, record = desk.outbox.find(name.lower())
+        entries = desk.outbox.entries()
+        stored, record = _find(desk, name.lower(), entries)
         receipt = None if stored.receipt is None else _checked(stored, desk.workspace.target().log)
-        records = [_record_value(desk, stored, one) for one in ([record] if record else stored.records)]
+        shown = [record] if record else stored.records
+        sequels = [sequel_of(one, entries, desk.register) for one in shown]
+        records = [
+            _record_value(desk, stored, one, sequel) for one, sequel in zip(shown, sequels, strict=True)
+        ]
     value = {"entry_id": stored.entry_id.hex(), "state": stored.state, "reason": stored.reason or None}
-    lines = [line for one in records for line in _record_lines(one)]
+    pairs = zip(records, sequels, strict=True)
+    lines = [line for one, sequel in pairs for line in _record_lines(one, sequel)]
     output.show(
         {**value, "receipt": receipt.value if receipt else None, "records": records},
         _entry_line(stored),
@@ -110,7 +118,7 @@ def prove_command(name: str, path: Path, home: Path, passphrase_file: Path | Non
         if stored.receipt is None or stored.submission.private is None:
             raise Undone(say("prove.no_receipt", name=name, state=say_word("state", stored.state)))
         receipt = _checked(stored, desk.workspace.target().log)
-    data = make_presentation(receipt.proof, record, stored.submission.private.hashes())
+    data = make_presentation(receipt.proof, record, stored.hashes())
     create_file(path, data)
     ledger_id, url = desk.workspace.settings.ledger_id, desk.workspace.settings.url
     output.show(
@@ -177,7 +185,17 @@ def _checked(stored: Stored, log: NoteVerifier) -> _Receipt:
     return _Receipt(proof=proof, hour=leaf.received_hour, origin=checkpoint.origin, size=checkpoint.size)
 
 
-def _record_value(desk: Desk, stored: Stored, record: Record) -> dict[str, Any]:
+def _find(desk: Desk, prefix: str, entries: Sequence[Stored]) -> tuple[Stored, Record | None]:
+    """The entry or record asked for; of a misfiled one what is left, with the entry that withdrew it."""
+    signed = read_signed(entries, desk.statute)
+    gone = [one for one in signed.erased if one.hash.hex().startswith(prefix)]
+    if len(gone) != 1:
+        return desk.outbox.find(prefix, entries)
+    withdrawal = signed.successors[gone[0].hash].hash
+    return next(stored for stored in entries if withdrawal in (one.hash for one in stored.records)), gone[0]
+
+
+def _record_value(desk: Desk, stored: Stored, record: Record, sequel: Sequel | None) -> dict[str, Any]:
     pupil = desk.register.with_pupil(record.subject)
     return {
         "record": record.hash.hex(),
@@ -186,6 +204,8 @@ def _record_value(desk: Desk, stored: Stored, record: Record) -> dict[str, Any]:
         "fields": record.fields,
         "pupil": pupil.local_id if pupil else None,
         "from": stored.label_of(record.hash),
+        "supersedes": record.supersedes.hex() if record.supersedes else None,
+        "became": sequel.value if sequel else None,
     }
 
 
@@ -194,13 +214,16 @@ def _entry_line(stored: Stored) -> str:
     return say("show.entry", entry=stored.entry_id.hex(), state=state, reason=reason).rstrip()
 
 
-def _record_lines(value: dict[str, Any]) -> list[str]:
+def _record_lines(value: dict[str, Any], sequel: Sequel | None) -> list[str]:
     fields = ", ".join(f"{name}={one}" for name, one in value["fields"].items())
     pupil = value["pupil"] or say("show.unknown_pupil")
+    of = [say("show.supersedes", record=value["supersedes"])] if value["supersedes"] else []
     return [
         say("show.record", record=value["record"]),
         say("show.kind", kind=value["kind"], period=value["period"], pupil=pupil),
-        say("show.fields", fields=fields),
+        say("show.fields", fields=fields) if fields else say("show.erased"),
+        *of,
+        *([sequel.line] if sequel else []),
     ]
 
 

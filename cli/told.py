@@ -93,7 +93,7 @@ def remark_others(delivery: Delivery, entries: Sequence[Stored]) -> None:
         if outcome.problem is None:
             output.remark(say("told.late", entry=name))
         else:
-            detail = translated(outcome.problem.detail)
+            detail = translated(f"{outcome.problem.code}: {outcome.problem.detail}")
             output.remark(say("told.late_refused", entry=name, detail=detail))
 
 
@@ -150,7 +150,7 @@ def _count_known(outcome: Outcome) -> int:
 
 
 def _refusal(one: Obstacle, stored: Stored, drafts: Mapping[str, Draft]) -> CellProblem:
-    text = f"{one.code}: {translated(one.detail)}"
+    text = translated(f"{one.code}: {one.detail}")
     if one.standing is not None:
         text = say("told.recorded_as", text=text, record=one.standing.hex()[:16])
     if advice := advice_on(one.code):
@@ -159,10 +159,15 @@ def _refusal(one: Obstacle, stored: Stored, drafts: Mapping[str, Draft]) -> Cell
     draft = drafts.get(label)
     if draft is None:
         return CellProblem(file=label or say("told.entry", entry=stored.entry_id.hex()[:16]), text=text)
-    named = [name for name in draft.fields if one.detail.startswith((f"{name}:", f"{name} "))]
+    return row_problem(draft, one.detail, text)
+
+
+def row_problem(draft: Draft, detail: str, text: str) -> CellProblem:
+    """Return what is said against a draft, by row, and by column where ``detail`` begins with a field."""
+    named = [name for name in draft.fields if detail.startswith((f"{name}:", f"{name} "))]
     columns = named or [name for name in draft.fields if name != UNIT_FIELD]
     return CellProblem(
-        file=label.rpartition(" row ")[0] or label,
+        file=draft.label.rpartition(" row ")[0] or draft.label,
         row=draft.row,
         column=", ".join(draft.columns.get(name, name) for name in columns),
         value=shown_value(", ".join(str(draft.fields[name]) for name in columns)),

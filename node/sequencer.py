@@ -157,6 +157,12 @@ class Sequencer:
             self._on_commit(self.state.size, self.state.tree.root())
             self._recorded = self.state.size
 
+    def leaf(self, place: Place) -> Leaf | None:
+        """Return the leaf at a place of this log, or None if it is of another era."""
+        if place.era != self.origin.era:
+            return None
+        return parse_leaf(self._store.leaf(str(self.origin), place.index))
+
     def receipt(self, entry_id: bytes) -> bytes | None:
         """Return the receipt of a sequenced entry, or None.
 

@@ -203,10 +203,10 @@ def test_three_nodes_hold_each_others_logs_and_each_serves_a_verified_tree(
             for step in (agency.grant(), agency.enrol("anna")):
                 assert isinstance(post(client, agency, step), bytes)
     for node in started:
-        wait_for(lambda one=node: [log["size"] for log in one.status()["logs"]] == [3, 3, 3], "the mirrors")
+        wait_for(lambda one=node: [log["size"] for log in one.status()["logs"]] == [4, 4, 4], "the mirrors")
         with HttpClient(node.url) as client:
             report = verify(HttpSource(client), node.agency.world.ledger_id)
-        assert (report.verdict, report.entries) == ("verified", 9)
+        assert (report.verdict, report.entries) == ("verified", 12)
 
 
 def _is_sequencing(agency: Agency) -> bool:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ledger.chain import open_log
 from ledger.entry import sign_public
+from ledger.errors import LedgerError
 from ledger.governance import format_governance
-from ledger.names import Origin
-from ledger.roster import format_roster, parse_roster
+from ledger.names import Head, Origin
+from ledger.roster import Ends, format_roster, parse_roster
 from ledger.statute import default_statute_json
 from node.pinning import BURST, GATHER_S, REFILL_S, wanted_adopt
 from node.submission import Submission
@@ -130,7 +132,7 @@ def test_a_refused_adopt_costs_its_turn_and_changes_nothing(founded: Ledger) -> 
     for tick in range(100):
         try:
             assert node.pinning.adopt_if_due(tick / 10, HOUR) is None
-        except Exception:
+        except LedgerError:
             refused += 1
     assert 1 <= refused <= BURST and node.sequencer.state.size == 1
 
@@ -178,9 +180,6 @@ def test_a_version_that_ends_this_agency_is_not_adopted_by_its_desk(founded: Led
     node, world = founded.nodes["district"], founded.agencies["district"].world
     others = {name: mirror.state for name, mirror in node.mirrors.items()}
     agencies = dict(world.roster.agencies)
-    from ledger.names import Head
-    from ledger.roster import Ends
-
     ends = {"district": Ends(head=Head(1, 2, bytes(32)), next_era=2)}
     changed = agencies | {"district": key("new root").public_key}
     without = {name: root for name, root in agencies.items() if name != "district"} | {
@@ -193,7 +192,5 @@ def test_a_version_that_ends_this_agency_is_not_adopted_by_its_desk(founded: Led
 
 def test_a_log_without_an_opening_pins_nothing(founded: Ledger) -> None:
     """There is no desk yet."""
-    from ledger.chain import open_log
-
     state = open_log(founded.nodes["district"].ledger_id, Origin("test", "district"), {})
     assert wanted_adopt(state, {}, founded.nodes["district"].rosters) is None
