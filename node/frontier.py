@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -51,6 +51,12 @@ class Row:
     forks: int = 0
 
     @property
+    def value(self) -> list[object]:
+        """The row as it is encoded."""
+        sizes = [self.certified_size, self.cosigned_size, self.forks]
+        return [self.agency, self.era, self.size, self.root, *sizes]
+
+    @property
     def log(self) -> tuple[str, int]:
         """What the row is about: agency and era."""
         return self.agency, self.era
@@ -74,12 +80,12 @@ class Frontier:
 
 def digest_of(roster: RosterName, rows: Sequence[Row]) -> bytes:
     """Return what names this state of a frontier; ``rows`` are all of it, in order."""
-    return hashlib.sha256(codec.encode([list(roster), [list(astuple(row)) for row in rows]])).digest()
+    return hashlib.sha256(codec.encode([list(roster), [row.value for row in rows]])).digest()
 
 
 def encode_frontier(frontier: Frontier) -> bytes:
     """Return the bytes of an answer."""
-    rows = [list(astuple(row)) for row in frontier.rows]
+    rows = [row.value for row in frontier.rows]
     return codec.encode(
         [
             FORMAT,
@@ -160,6 +166,11 @@ class FrontierHistory:
         while len(self._before) > DIGESTS_REMEMBERED:
             self._before.popitem(last=False)
         return True
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """What is shown of all logs."""
+        return self._rows
 
     def row(self, log: tuple[str, int]) -> Row | None:
         """Return what is shown of one log."""

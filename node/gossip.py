@@ -71,6 +71,8 @@ class Gossip:
         self.clocks = Clocks(_now)
         self._watched: dict[str, None] = {}
         self._known: dict[str, Frontier] = {}
+        self._silent: dict[str, bool] = {}
+        """Who failed last by giving no answer, rather than a false one."""
         rate = Rate(per_second=POLLS.per_second / self._interval_s, burst=POLLS.burst)
         self._polls = TokenBuckets(rate)
         self._wakes = TokenBuckets(WAKES)
@@ -108,9 +110,15 @@ class Gossip:
         self._pairs.clear((origin.agency, origin))
         self.pulls.send(origin.agency, origin)
 
+    def fail(self, agency: str, error: LedgerError) -> None:
+        """Leave an agency alone for a while, because of what came of asking it."""
+        self.peers.fail(agency, _now(), pause_min_s=retry_after_s(error))
+        self._silent[agency] = isinstance(error, Unreachable)
+
     def heard_from(self, agency: str) -> None:
-        """An agency's node has asked something, so it runs: whatever pause it had is over."""
-        self.peers.clear(agency)
+        """An agency's node has asked something, so it runs: a pause that it had for silence is over."""
+        if self._silent.pop(agency, False):
+            self.peers.clear(agency)
 
     def end_waiting(self) -> None:
         """Answer all who wait for news, and let nobody wait any more: the node stops."""
@@ -178,16 +186,18 @@ class Gossip:
         end = _now() + jitter(self._around.random, REDRAW_S)
         while (left := end - _now()) > 0 and agency in self._node.others:
             await asyncio.sleep(self._polls.spend(agency, 1, _now()))
+            is_known = agency in self._known
             asked_at, wait_s = _now(), min(WAIT_MAX_S, int(left) + 1)
             try:
                 is_news = await self._poll(agency, wait_s)
             except LedgerError as error:
                 if self.peers.failures(agency) == 0:
                     structured_log.fault("watch.failed", error, agency=agency)
-                self.peers.fail(agency, _now(), pause_min_s=retry_after_s(error))
+                self.fail(agency, error)
                 self._known.pop(agency, None)
                 return
-            self.peers.clear(agency)
+            if is_known:  # the first answer proves little: one who lies next would never be paused for long
+                self.peers.clear(agency)
             if not is_news and _now() - asked_at < wait_s / 2:  # it does not let us wait
                 await asyncio.sleep(jitter(self._around.random, self._interval_s))
 
@@ -205,6 +215,8 @@ class Gossip:
         if answer.ledger_id != self._node.ledger_id:
             raise Unproven(f"{agency} is of another ledger")
         after = merge(before, answer)
+        if after.digest == since:  # for which 304 is the answer, after a wait
+            raise Malformed(f"{agency} gives as news what it gave before")
         self.clocks.hear(agency, after.now_s)
         known = set(
             before.rows if before and agency in self._known else ()
@@ -212,7 +224,7 @@ class Gossip:
         self._known[agency] = after
         await self._follow_rosters(agency, after)
         await self._follow_rows(agency, [row for row in after.rows if row not in known])
-        return before is None or after.digest != before.digest
+        return True
 
     async def _follow_rows(self, agency: str, rows: list[Row]) -> None:
         """Make pulls of what an agency shows anew."""

@@ -250,8 +250,8 @@ class Service:
         try:
             fetched = await self.gossip.drive(agency, lambda: fetch_checkpoint(self._node.origin))
             await self._on_store(self._node.hear, agency, fetched[0] if fetched else None)
-        except LedgerError:
-            self.gossip.peers.fail(agency, _counter())
+        except LedgerError as error:
+            self.gossip.fail(agency, error)
 
     async def _hear_forever(self) -> None:
         """Ask again whoever did not answer at the start; a new log is founded once nothing forbids it.

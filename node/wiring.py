@@ -71,6 +71,9 @@ SCHEMAS = (
 class Node:
     """One agency's node, without its network: stores, sequencer, mirrors, static tree."""
 
+    _own_copy: Mirror | None
+    """Fills the own log from the others', once it is certain that it never goes on here."""
+
     def __init__(
         self,
         config: Config,
@@ -98,13 +101,13 @@ class Node:
         data_keys = KeyStore(self._keys_database, secrets["master"], random)
         self.bodies = BodyStore(self._database, data_keys)
         self._instance_path = lease.instance_path(log_path)
-        by_hash = {roster.hash: roster for roster in self.rosters}
         self.origin = Origin(config.ledger, config.agency)
         self.refusal = lease.stored_refusal(self._database) or self._check_instance()
         """Why this database never sequences in its era again, or None."""
         self._agencies_at_start = len(self.rosters[-1].agencies)
         self.clock_fault: str | None = None
         self._answers: dict[str, Answer] = {}
+        self._faults, self._own_copy = dict[str, str](), None
         self._on_word = on_word
         log_key = keys.SigningKey(secrets["log"])
         self._log_verifier = verifier_of(str(self.origin), log_key.public_key)
@@ -116,27 +119,31 @@ class Node:
             self.store,
             self.bodies,
             data_keys,
-            state=load_state(self.store, self.ledger_id, self.origin, by_hash),
+            state=load_state(
+                self.store, self.ledger_id, self.origin, {one.hash: one for one in self.rosters}
+            ),
             signing=SequencerKeys(log=log_key, sealing_seed=secrets["sealing"]),
             token=token,
             on_commit=self._record_commit,
         )
         self.requests, self._desk = self._open_requests(secrets, data_keys, random)
+        self.mirrors: dict[str, Mirror] = {}
+        self._open_mirrors()
+        self._open_certification(secrets)
+        self._finish_erasures()
+        self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
+        self._show_all()
+
+    def _open_certification(self, secrets: Mapping[str, bytes]) -> None:
+        """What cosigns, keeps cosignatures and pins cards: over the states of all logs."""
         self.certification = Certification(self._database, self.store, self.states)
         self.witness = self._open_witness(secrets["witness"])
         self.pinning = self._open_pinning(secrets["desk"])
-        self.mirrors: dict[str, Mirror] = {}
-        self._own_copy: Mirror | None = None
-        self._open_mirrors()
-        self._finish_erasures()
-        self._faults: dict[str, str] = {}
-        self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
-        self.frontier = FrontierHistory(self.ledger_id)
-        self._seen_changes = (-1, -1, -1)
-        self._show_all()
 
     def _show_all(self) -> None:
         """Show what the store holds of every log."""
+        self.frontier = FrontierHistory(self.ledger_id)
+        self._seen_changes = (-1, -1, -1)
         self.publish()
         for mirror in self.mirrors.values():
             self.tree.publish(mirror.origin)
