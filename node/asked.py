@@ -24,6 +24,7 @@ from node.admission import Admission
 from node.nonces import NonceStore
 from node.protocol import OCTETS, Problem, Response, format_problem
 from node.release import Release
+from node.submission import open_by_any
 
 REQUESTS_PATH = "/v1/requests"
 ANSWER_VERSION = 1
@@ -45,13 +46,13 @@ class RequestDoor:
 
     ledger_id: bytes
     origin: Origin
-    sealing_seed: bytes
+    sealing_seeds: Sequence[bytes]
     nonces: NonceStore
     release: Release
 
     def answer(self, body: bytes, now_ms: int) -> Response:
         """Return the sealed answer or a problem document; raise the `LedgerError` that refuses it."""
-        asked = parse_request(keys.open_sealed(self.sealing_seed, body))
+        asked = parse_request(open_by_any(self.sealing_seeds, body))
         check_request(asked, ledger_id=self.ledger_id, agency=self.origin.agency)
         if not is_fresh(asked, now_ms):
             return format_problem(_stale(now_ms))

@@ -25,6 +25,7 @@ from ledger.names import witness_key_name
 from ledger.note import NoteVerifier, SignatureLine, encode_base64, parse_line, parse_note
 from node import structured_log
 from node.certification import is_good
+from node.condition import Delay
 from node.handlers import ADD_CHECKPOINT_PATH
 from node.protocol import Procedure, Request, Response, Unreachable
 from node.surroundings import Surroundings, drive
@@ -42,6 +43,8 @@ RETRY_AFTER_MAX_S = 600
 """However long a witness asks us to wait."""
 TURNS_MAX = 3
 """Questions in a row to a witness that names another size: one is usual, more mean that it moves on."""
+DELAY_CHARS_MAX = 200
+"""Of a witness's last answer, as the status tells it."""
 LINES_MAX = 8
 """Lines of one answer that are read: a witness answers with one for each of its keys."""
 _SIZE = re.compile(rb"(?:0|[1-9][0-9]{0,18})\n?")
@@ -253,6 +256,7 @@ class Cosigning:
         except LedgerError as error:
             answer = Later(0, str(error))
         peer.is_busy = False
+        self._note_delay(agency, answer)
         if answer is None:
             peer.done, peer.failures = flight.checkpoint.size, 0
         else:
@@ -264,6 +268,15 @@ class Cosigning:
             if peer.failures == TOLD_AT:
                 structured_log.event("cosigning.later", agency=agency, size=size, reason=answer.reason[:200])
         self.wake()
+
+    def _note_delay(self, agency: str, answer: Later | None) -> None:
+        """Keep since when a witness gives no cosignature, and its last answer."""
+        delays = dict(self._node.delays)
+        before = delays.pop(agency, None)
+        if answer is not None:
+            since_ms = before.since_ms if before else self._around.now_ms()
+            delays[agency] = Delay(since_ms=since_ms, reason=answer.reason[:DELAY_CHARS_MAX])
+        self._node.delays = delays  # another thread reads it: never changed in place
 
     async def _ask_each_address(self, agency: str, peer: _Peer, flight: InFlight) -> Later | None:
         """Return None once nothing more is to be asked of it for this checkpoint."""

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ledger.errors import Conflict, LedgerError, Malformed, Refused, StoreError, Undecided, Unproven
 from ledger.names import Origin
 from node.asked import REQUESTS_PATH, RequestDoor
+from node.condition import Observed, condition, lagging
 from node.log_store import LogStore
 from node.protocol import (
     JSON,
@@ -29,7 +30,7 @@ from node.protocol import (
     json_bytes,
     obstacles_of,
 )
-from node.sequencer import Outcome, Sequencer
+from node.sequencer import Outcome
 from node.static_tree import StaticTree
 from node.submission import SUBMISSION_BYTES_MAX
 from node.witness import OtherSize, UnknownLog, Untrusted, Witness
@@ -50,10 +51,9 @@ MSGPACK = "application/msgpack"
 _STATIC_PATH = re.compile(r"/((?:log|roster)/.+)")
 
 
-class Served(Protocol):
+class Served(Observed, Protocol):
     """What the routes need of a node."""
 
-    sequencer: Sequencer
     tree: StaticTree
     requests: RequestDoor
     witness: Witness
@@ -219,6 +219,8 @@ def _status(node: Served, hour: int) -> dict[str, Any]:
         "hour": hour,
         "is_sequencing": node.waiting is None,
         "waiting": node.waiting,
+        "condition": condition(node, hour),
+        "lagging": lagging(node, logs[0]["size"], logs[0]["certified_size"]),
         "logs": logs,
     }
 

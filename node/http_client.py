@@ -26,13 +26,13 @@ _KEPT_HEADERS = ("Retry-After",)
 Result = TypeVar("Result")
 
 
-def open_session() -> aiohttp.ClientSession:
-    """Return a session with bounded times, within a running loop.
+def open_session(timeout_s: float = TIMEOUT_S) -> aiohttp.ClientSession:
+    """Return a session with bounded times, within a running loop; ``timeout_s`` is for a whole exchange.
 
     Bodies are taken as they come: what is compressed on the way could unpack to any size, and the start of a
     range would not be that of the file.
     """
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+    timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
     plain = {"Accept-Encoding": "identity"}
     return aiohttp.ClientSession(timeout=timeout, headers=plain, auto_decompress=False)
 
@@ -62,9 +62,10 @@ async def exchange(session: aiohttp.ClientSession, base_url: str, request: Reque
 class HttpClient:
     """Runs procedures against one node from synchronous code."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, timeout_s: float = TIMEOUT_S) -> None:
         """``base_url`` as a card names it, with or without a slash at its end."""
         self.base_url = base_url
+        self._timeout_s = timeout_s
         self._loop = asyncio.new_event_loop()
         self._session: aiohttp.ClientSession | None = None
 
@@ -88,7 +89,7 @@ class HttpClient:
 
     async def _drive(self, procedure: Procedure[Result]) -> Result:
         if self._session is None:
-            self._session = open_session()
+            self._session = open_session(self._timeout_s)
         session = self._session
         return await drive(lambda url, request: exchange(session, url, request), self.base_url, procedure)
 

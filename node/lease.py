@@ -55,6 +55,18 @@ def take_lease(database: Database, holder: str) -> int:
         return int(row[0])
 
 
+def overtaken_by(database: Database, token: int) -> str | None:
+    """Return who has taken the lease since it was taken with ``token``, or None."""
+    row = database.row("SELECT holder FROM lease WHERE token != ?", (token,))
+    return None if row is None else str(row[0])
+
+
+def holder(database: Database) -> str | None:
+    """Return who took the lease last, or None."""
+    row = database.row("SELECT holder FROM lease")
+    return None if row is None else str(row[0])
+
+
 def check_lease(database: Database, token: int) -> None:
     """Raise `Conflict` if another process took the lease; call it inside the committing transaction."""
     assert database.in_transaction, "outside a transaction the answer may be old when it is used"
@@ -189,6 +201,26 @@ def check_instance(
             ),
         )
     return None
+
+
+class Instance:
+    """The record of one database, as the node that runs on it here keeps it."""
+
+    def __init__(self, database_path: Path, host: str) -> None:
+        """``host`` names this machine."""
+        self._file = instance_path(database_path)
+        self._host = host
+        self._path = str(database_path)
+
+    def refusal(self, size: int, root_at: Callable[[int], bytes]) -> str | None:
+        """Return why the database must not sequence, or None; see `check_instance`."""
+        record = read_instance(self._file)
+        found = check_instance(record, host=self._host, path=self._path, size=size, root_at=root_at)
+        return None if found is None else found.text
+
+    def write(self, size: int, root: bytes) -> None:
+        """Record the head that the node leaves; raise `StoreError` from the disk."""
+        write_instance(self._file, InstanceRecord(host=self._host, path=self._path, size=size, root=root))
 
 
 def _format(record: InstanceRecord) -> bytes:

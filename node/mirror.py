@@ -7,7 +7,7 @@ and nothing false is stored. A peer that shows another history than the one held
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -118,7 +118,25 @@ class Mirror:
         """
         if pulled.start != self.state.size:
             return 0  # another pull was faster
-        state, judged = extend(self.state, pulled.leaves, self._seen, check_signatures)
+        state, judged, checkpoint, note = self.judge(self.state, pulled, check_signatures, ())
+        if pulled.leaves:
+            self._store_leaves(pulled, judged, checkpoint, note)
+            self.state = state
+        return len(pulled.leaves)
+
+    def judge(
+        self, state: ChainState, pulled: Pulled, check_signatures: VerifyMany, seen: Container[bytes]
+    ) -> tuple[ChainState, list[Judged], Checkpoint, bytes]:
+        """Judge what was pulled behind ``state``; return the state after it, verdicts, checkpoint and note.
+
+        Nothing is stored. ``state`` may be beyond what is stored: ``seen`` has the entry ids between. Raises
+        what `take` does.
+        """
+
+        def is_seen(entry_id: bytes) -> bool:
+            return entry_id in seen or self._seen(entry_id)
+
+        state, judged = extend(state, pulled.leaves, is_seen, check_signatures)
         found = [one for leaf in judged for one in leaf.violations]
         if false := [one for one in found if one.rule.error is not Undecided]:
             raise Refused(tuple(false))
@@ -129,10 +147,7 @@ class Mirror:
             raise Undecided(f"{self.origin} has no opening yet")
         checkpoint, note = open_checkpoint(pulled.note, key)
         self._check_root(state, checkpoint, pulled.consistency)
-        if pulled.leaves:
-            self._store_leaves(pulled, judged, checkpoint, keep_lines(note, key))
-            self.state = state
-        return len(pulled.leaves)
+        return state, judged, checkpoint, keep_lines(note, key)
 
     def _store_leaves(
         self, pulled: Pulled, judged: list[Judged], checkpoint: Checkpoint, note: bytes

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from ledger.errors import LedgerError, StoreError
 from ledger.names import parse_origin
-from node import handlers, structured_log
+from node import handlers, inbox, structured_log
 from node.asked import REQUESTS_PATH
 from node.authentication import Authenticator
 from node.backoff import jitter
@@ -69,6 +69,7 @@ class Service:
         Last of all the desk's journal enters the log.
         """
         tasks: list[asyncio.Task[None]] = []
+        self._node.started_ms = self._around.now_ms()
         try:
             tasks = [asyncio.create_task(self._commit_forever())]
             tasks.append(asyncio.create_task(self._resume()))
@@ -97,12 +98,14 @@ class Service:
 
     def _loops(self) -> list[Coroutine[None, None, None]]:
         """All that goes on by itself, besides commits, once the node is ready."""
+        folder = self._node.config.data / inbox.FOLDER
         return [
             self._publish_forever(),
             self._enter_journal_forever(),
             self._hear_forever(),
             self._pin_forever(),
             self._cosigning.run(),
+            inbox.take_forever(self._node, folder, self._on_store, self._around.now_ms),
             *self.gossip.loops(),
         ]
 

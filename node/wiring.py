@@ -15,14 +15,12 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
-from ledger import codec, keys
+from ledger import keys
 from ledger.card_entries import format_card_entries
 from ledger.chain import ChainState
 from ledger.checkpoint import open_checkpoint
-from ledger.entry import Entry, check_parts, parse_header
-from ledger.errors import LedgerError, Malformed, StoreError
+from ledger.errors import LedgerError, StoreError
 from ledger.governance import Adopt
 from ledger.keys import VerifyMany
 from ledger.leaf import parse_leaf
@@ -34,6 +32,7 @@ from node import body_store, journal, key_store, lease, log_store, nonces, witne
 from node.asked import RequestDoor
 from node.body_store import BodyStore
 from node.certification import Certification
+from node.condition import Delay
 from node.config import Config
 from node.database import Database
 from node.desk_entries import DeskEntries, Entered
@@ -42,21 +41,21 @@ from node.frontier import FrontierHistory, Row
 from node.journal import AccessJournal
 from node.key_file import read_key_file
 from node.key_store import KeyStore
+from node.keyring import Keyring, signing_keys
 from node.log_store import LogStore
 from node.mirror import Mirror, Pulled
 from node.nonces import NonceStore
+from node.opening import load_opening
 from node.pinning import Pinning
 from node.release import Release
-from node.resume import Answer, reason_to_refuse, reason_to_wait
+from node.resume import Answer, answers_needed, reason_to_refuse, reason_to_wait
 from node.rosters import Pair, check_following, load_rosters, save_roster, with_rosters
 from node.sequencer import Sequencer, SequencerKeys, load_state
 from node.static_tree import StaticTree
 from node.submission import Submission
 from node.witness import HeldLogs, Witness
 
-OPENING_FILE = "opening.entry"
 NODE_KEY_FILE = "keys/node.key"
-OPENING_BYTES_MAX = 70_000
 SCHEMAS = (
     log_store.SCHEMA,
     body_store.SCHEMA,
@@ -89,7 +88,6 @@ class Node:
         ran nowhere else; ``host`` names this machine in the instance record.
         """
         self.config = config
-        self._host = host
         self.rosters, pairs = load_rosters(config)
         self.ledger_id = self.rosters[0].hash
         with disk_errors(config.data):
@@ -100,45 +98,38 @@ class Node:
         self.store = LogStore(self._database)
         data_keys = KeyStore(self._keys_database, secrets["master"], random)
         self.bodies = BodyStore(self._database, data_keys)
-        self._instance_path = lease.instance_path(log_path)
+        self._instance = lease.Instance(log_path, host)
         self.origin = Origin(config.ledger, config.agency)
-        self.refusal = lease.stored_refusal(self._database) or self._check_instance()
+        self.refusal = lease.stored_refusal(self._database) or self._instance.refusal(
+            self.store.size(str(self.origin)), lambda size: self._root_at(self.origin, size)
+        )
         """Why this database never sequences in its era again, or None."""
         self._agencies_at_start = len(self.rosters[-1].agencies)
         self.clock_fault: str | None = None
+        self.delays: Mapping[str, Delay] = {}
+        """The witnesses that give no cosignature now."""
+        self.started_ms: int | None = None
+        """Since when it runs, by its clock."""
         self._answers: dict[str, Answer] = {}
         self._faults, self._own_copy = dict[str, str](), None
         self._on_word = on_word
-        log_key = keys.SigningKey(secrets["log"])
-        self._log_verifier = verifier_of(str(self.origin), log_key.public_key)
-        self.node_signer = keys.SigningKey(secrets["node"])
+        keyring = Keyring(secrets)
         # Before the state is read: what an overtaken process still commits would make it an old one.
         token = lease.take_lease(self._database, f"{host} process {os.getpid()}")
-        self.sequencer = Sequencer(
-            self._database,
-            self.store,
-            self.bodies,
-            data_keys,
-            state=load_state(
-                self.store, self.ledger_id, self.origin, {one.hash: one for one in self.rosters}
-            ),
-            signing=SequencerKeys(log=log_key, sealing_seed=secrets["sealing"]),
-            token=token,
-            on_commit=self._record_commit,
-        )
-        self.requests, self._desk = self._open_requests(secrets, data_keys, random)
+        by_hash = {roster.hash: roster for roster in self.rosters}
+        state = load_state(self.store, self.ledger_id, self.origin, by_hash)
+        signing = signing_keys(keyring, state, keys.SigningKey(secrets["log"]))
+        self._log_verifier = verifier_of(str(self.origin), signing.log.public_key)
+        self.sequencer = self._open_sequencer(data_keys, state, signing, token)
+        self.requests, self._desk = self._open_requests(keyring, data_keys, random)
+        self.certification = Certification(self._database, self.store, self.states)
+        self._keyring = keyring
+        self._use_card()
         self.mirrors: dict[str, Mirror] = {}
         self._open_mirrors()
-        self._open_certification(secrets)
         self._finish_erasures()
         self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
         self._show_all()
-
-    def _open_certification(self, secrets: Mapping[str, bytes]) -> None:
-        """What cosigns, keeps cosignatures and pins cards: over the states of all logs."""
-        self.certification = Certification(self._database, self.store, self.states)
-        self.witness = self._open_witness(secrets["witness"])
-        self.pinning = self._open_pinning(secrets["desk"])
 
     def _show_all(self) -> None:
         """Show what the store holds of every log."""
@@ -148,6 +139,20 @@ class Node:
         for mirror in self.mirrors.values():
             self.tree.publish(mirror.origin)
         self.show_frontier()
+
+    def _open_sequencer(
+        self, data_keys: KeyStore, state: ChainState, signing: SequencerKeys, token: int
+    ) -> Sequencer:
+        return Sequencer(
+            self._database,
+            self.store,
+            self.bodies,
+            data_keys,
+            state=state,
+            signing=signing,
+            token=token,
+            on_commit=self._record_commit,
+        )
 
     def _open_mirrors(self) -> None:
         """A copy for every other agency that any version names: who left is still served."""
@@ -265,8 +270,16 @@ class Node:
     def _root_at(self, origin: Origin, size: int) -> bytes:
         return root_at(self.store.reader(str(origin)), size)
 
-    def _open_witness(self, seed: bytes) -> Witness:
-        key = keys.SigningKey(seed)
+    def _use_card(self) -> None:
+        """Sign with the keys of the card in force: at the start, and when a card is sequenced."""
+        placed = self.sequencer.state.authority.card
+        card = None if placed is None else placed.card
+        self._card_number = 0 if card is None else card.number
+        self.witness = self._open_witness(self._keyring.signer_under(card, "witness"))
+        self.pinning = self._open_pinning(self._keyring.signer_under(card, "desk"))
+        self.node_signer = self._keyring.signer_under(card, "node")
+
+    def _open_witness(self, key: keys.SigningKey) -> Witness:
         logs = HeldLogs(
             self.store,
             self.certification,
@@ -276,17 +289,17 @@ class Node:
         )
         return Witness(self._database, key, witness_key_name(self.config.ledger, self.config.agency), logs)
 
-    def _open_pinning(self, seed: bytes) -> Pinning:
+    def _open_pinning(self, desk: keys.SigningKey) -> Pinning:
         return Pinning(
             ledger_id=self.ledger_id,
-            signer=keys.SigningKey(seed),
+            signer=desk,
             sequencer=self.sequencer,
             others=lambda: {name: mirror.state for name, mirror in self.mirrors.items()},
             rosters=lambda: self.rosters,
         )
 
     def _open_requests(
-        self, secrets: Mapping[str, bytes], data_keys: KeyStore, random: Callable[[int], bytes]
+        self, keyring: Keyring, data_keys: KeyStore, random: Callable[[int], bytes]
     ) -> tuple[RequestDoor, DeskEntries]:
         """What answers signed requests, and what tells families of it: both over the same journal."""
         release = Release(
@@ -300,12 +313,11 @@ class Node:
         door = RequestDoor(
             ledger_id=self.ledger_id,
             origin=self.origin,
-            sealing_seed=secrets["sealing"],
+            sealing_seeds=self.sequencer.sealing_seeds,
             nonces=NonceStore(self._database),
             release=release,
         )
-        desk_key = keys.SigningKey(secrets["desk"])
-        return door, DeskEntries(ledger_id=self.ledger_id, signer=desk_key, release=release)
+        return door, DeskEntries(ledger_id=self.ledger_id, keyring=keyring, release=release)
 
     def close(self) -> None:
         """Close both databases."""
@@ -347,6 +359,12 @@ class Node:
         return self.clock_fault or reason_to_wait(
             len(self._answers), agencies=self._agencies_at_start, on_word=self._on_word
         )
+
+    @property
+    def is_waiting_for_answers(self) -> bool:
+        """Whether too few agencies have said since this start what they hold of this log."""
+        needed = answers_needed(self._agencies_at_start)
+        return not self._on_word and len(self._answers) < needed
 
     def logs(self) -> list[Origin]:
         """Every log that this node holds, its own first."""
@@ -405,22 +423,35 @@ class Node:
 
         Raises `Unproven` for a checkpoint that this log's key did not sign: it is no answer.
         """
-        if agency not in self.mirrors:
-            return
+        if agency in self.mirrors:
+            self._answers[agency] = self.meet_own(agency, note)
+
+    def meet_own(self, who: str, note: bytes | None) -> Answer:
+        """Look at a checkpoint of this log that somebody or something shows; return what it says.
+
+        One that is not of the history here ends this era for this database. Raises as `hear`.
+        """
         answer = Answer(size=0, root=EMPTY_ROOT)
         if note is not None:
             checkpoint, _ = open_checkpoint(note, self._log_verifier)
             answer = Answer(size=checkpoint.size, root=checkpoint.root)
-        self._answers[agency] = answer
         if self.refusal is None:
             self.refusal = reason_to_refuse(
-                {agency: answer},
+                {who: answer},
                 size=self.sequencer.state.size,
                 root_at=lambda size: self._root_at(self.origin, size),
             )
         if note is not None:
             with contextlib.suppress(LedgerError):  # another history: the answer says so
                 self.certification.take(note)
+        return answer
+
+    def cosign_newest(self, origin: Origin, now_s: int) -> None:
+        """Cosign the newest checkpoint held of another's log, for whoever carries it on."""
+        note = self.store.newest_checkpoint(str(origin))
+        if note is not None and self.waiting is None:
+            with contextlib.suppress(LedgerError):  # what forbids it is said to whoever asks for one
+                self.witness.cosign_held(note, now_s)
 
     @property
     def unheard(self) -> list[str]:
@@ -431,7 +462,7 @@ class Node:
         """Sequence the opening if the log is empty and nothing forbids it; return whether it was done."""
         if self.sequencer.state.size or self._reason_to_wait() is not None:
             return False
-        self._write_instance(0, EMPTY_ROOT)
+        self._instance.write(0, EMPTY_ROOT)
         self.sequencer.open_era(Submission(entry=load_opening(self.config.directory)), hour)
         self.publish()
         return True
@@ -441,53 +472,16 @@ class Node:
         with contextlib.suppress(StoreError):
             self.bodies.erase_due()
 
-    def _check_instance(self) -> str | None:
-        size = self.store.size(str(self.origin))
-        reader = self.store.reader(str(self.origin))
-        refusal = lease.check_instance(
-            lease.read_instance(self._instance_path),
-            host=self._host,
-            path=str(self.config.data / "log.db"),
-            size=size,
-            root_at=lambda at: root_at(reader, at),
-        )
-        return None if refusal is None else refusal.text
-
     def _record_commit(self, size: int, root: bytes) -> None:
         """Keep the instance record up with the log; a database that is refused leaves it as it was found."""
+        placed = self.sequencer.state.authority.card
+        if placed is not None and placed.card.number != self._card_number:
+            self._use_card()
         if self.refusal is None:
-            self._write_instance(size, root)
-
-    def _write_instance(self, size: int, root: bytes) -> None:
-        record = lease.InstanceRecord(
-            host=self._host, path=str(self.config.data / "log.db"), size=size, root=root
-        )
-        lease.write_instance(self._instance_path, record)
+            self._instance.write(size, root)
 
 
 def open_node(config: Config, passphrase: str, *, on_word: bool) -> Node:
     """Return the node of an agency directory on this machine; see `Node`."""
     secrets = read_key_file(config.directory / NODE_KEY_FILE, passphrase)
     return Node(config, secrets, os.urandom, on_word=on_word, host=socket.gethostname())
-
-
-def load_opening(directory: Path) -> Entry:
-    """Return the opening entry that ``roster finish`` signed into the directory."""
-    path = directory / OPENING_FILE
-    try:
-        value = codec.decode(path.read_bytes(), bytes_max=OPENING_BYTES_MAX)
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}: run `pledger roster finish` first") from None
-    except LedgerError as error:
-        raise Malformed(f"{path}: {error}") from None
-    match value:
-        case [bytes(header), bytes(signature), list(bodies)] if all(isinstance(one, bytes) for one in bodies):
-            check_parts(signature)
-            return Entry(header=parse_header(header), signature=signature, bodies=tuple(bodies))
-    raise Malformed(f"{path} is not an opening")
-
-
-def save_opening(directory: Path, entry: Entry) -> None:
-    """Write the opening entry for `load_opening`."""
-    raw = codec.encode([entry.header.raw, entry.signature, list(entry.bodies)])
-    (directory / OPENING_FILE).write_bytes(raw)
