@@ -11,7 +11,7 @@ from unittest.mock import patch
 from ledger.roster import parse_roster
 from node.config import Config, parse_config
 from node.config import format_config as format_toml
-from node.wiring import save_opening
+from node.opening import save_opening
 from tests.agencies import Agency
 from tests.simulator.network import SCHEME
 from tests.world import World

@@ -44,6 +44,8 @@ class Watch:
         """(history, size): the one root it has."""
         self._sizes: dict[tuple[str, str], int] = {}
         """(machine, origin): how much it accepted."""
+        self._shown: dict[tuple[str, str], bytes] = {}
+        """(machine, origin): the checkpoint that it showed at the last look."""
 
     def forget(self, machine: str) -> None:
         """Its disk was put back: what it had accepted since then is gone, and rightly."""
@@ -73,9 +75,21 @@ class Watch:
                 if self._roots.setdefault((history, at), root) != root:
                     raise Broken(f"{host.name} shows another history of {history} at size {at}")
             self._sizes[held] = size
+        self._look_at_shown(held, node, origin)
         fault = node.faults().get(name) or ""
         if not is_contested and any(word in fault for word in ACCUSATIONS):
             raise Broken(f"{host.name} accuses {name}, which is honest: {fault}")
+
+    def _look_at_shown(self, held: tuple[str, str], node: Node, origin: Origin) -> None:
+        """What a node shows of any log, a forked one too, is the root of leaves that it holds."""
+        shown = node.tree.published(origin)
+        if shown is None or self._shown.get(held) == shown[0]:
+            return
+        self._shown[held], (size, root) = shown[0], (shown[1].size, shown[1].root)
+        if size > node.store.size(str(origin)) or root_at(node.store.reader(str(origin)), size) != root:
+            raise Broken(
+                f"{held[0]} shows a checkpoint of {size} entries of {origin} that its leaves are not"
+            )
 
     def _look_at_bounds(self, host: Host, node: Node) -> None:
         service = host.life.service if host.life is not None else None

@@ -7,11 +7,13 @@ that the liar has no key for; with a stolen log key it signs heads that nobody h
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.errors import LedgerError
 from ledger.names import Origin
+from node.frontier import FRONTIER_PATH, Row, decode_frontier, digest_of, encode_frontier
 from node.protocol import ANSWER_BYTES_MAX, PROBLEM, Request, Response
 from node.session import parse_checkpoint, parse_note
 from tests.simulator.trace import Trace
@@ -44,7 +46,8 @@ class Liar:
             return honest
         lies = [self._rolled_back, self._other, self._flipped, self._cut, self._noise, self._problem]
         lies += [self._huge] if self._random.random() < 0.05 else []
-        lies += [self._invented] * (3 if request.path.endswith("/checkpoint") else 0)
+        lies += [self._invented] * (8 if request.path.endswith("/checkpoint") else 0)
+        lies += [self._forged_frontier] * (8 if request.path.startswith(FRONTIER_PATH) else 0)
         lie = self._random.choice(lies)
         self._trace.note("lie", self._name, lie.__name__, request.path)
         return lie(request, response)
@@ -81,11 +84,27 @@ class Liar:
             real = parse_checkpoint(parse_note(response.body).text)
         except LedgerError:
             return response
-        size = max(0, real.size + self._random.randint(-2, 5))
+        size = max(0, real.size + self._random.choice((-2, -1, 0, 0, 0, 1, 5, 10**6)))
         forged = Checkpoint(origin=real.origin, size=size, root=self._random.randbytes(32))
         agency = real.origin.split("/")[1]
         is_stolen = self.stolen is not None and real.origin == str(self.stolen)
         return _with_body(response, sign_checkpoint(forged, key(f"{agency} log" if is_stolen else "nobody")))
+
+    def _forged_frontier(self, request: Request, response: Response) -> Response:
+        """Rows that nobody has, under their right digest or under another; clocks that stand off."""
+        try:
+            real = decode_frontier(response.body)
+        except LedgerError:
+            return response
+        rows = tuple(self._forged(row) if self._random.random() < 0.5 else row for row in real.rows)
+        digest = digest_of(real.roster, rows) if self._random.random() < 0.7 else self._random.randbytes(32)
+        now_s = max(0, real.now_s + self._random.choice((0, 0, -90_000, 90_000)))
+        forged = replace(real, rows=rows, digest=digest, now_s=now_s, is_whole=True)
+        return _with_body(response, encode_frontier(forged))
+
+    def _forged(self, row: Row) -> Row:
+        size = max(1, row.size + self._random.choice((-2, 0, 1, 5, 10**6)))
+        return replace(row, size=size, root=self._random.randbytes(32), certified_size=size)
 
 
 def _with_body(response: Response, body: bytes) -> Response:
