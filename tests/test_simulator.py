@@ -20,10 +20,10 @@ from ledger.rules import violation
 from node import lease, mirror, wiring, witness
 from node.sequencer import Sequencer
 from tests.simulator.command import main, tally
-from tests.simulator.loop import Stuck, VirtualLoop
 from tests.simulator.options import FAULTS, Options, draw
 from tests.simulator.run import Outcome, play
 from tests.simulator.shrink import shrink
+from tests.virtual_loop import Stuck, VirtualLoop
 
 SEEDS = 100
 

@@ -25,7 +25,7 @@ from tests.simulator.disk import Crash, installed
 from tests.simulator.host import Host
 from tests.simulator.invariants import REQUESTS_PER_S, Watch, check_rest, unrest
 from tests.simulator.ledger import Broken, Ledger
-from tests.simulator.loop import OWNER, VirtualLoop
+from tests.simulator.loop import OWNER, OwnedLoop
 from tests.simulator.mischief import Mischief
 from tests.simulator.network import Network
 from tests.simulator.options import Options
@@ -62,7 +62,7 @@ class Outcome:
 def play(options: Options, show: Callable[[str], None] | None = None) -> Outcome:
     """Run one schedule; the outcome names what failed, nothing is raised."""
     base = Path(tempfile.mkdtemp(prefix="pledger-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-    loop = VirtualLoop()
+    loop = OwnedLoop()
     simulation = Simulation(options, base, loop, show)
     previous = logging.getLogger("pledger").handlers
     try:
@@ -97,7 +97,7 @@ class Simulation:
     """A ledger's machines, staff, network and what befalls them."""
 
     def __init__(
-        self, options: Options, base: Path, loop: VirtualLoop, show: Callable[[str], None] | None
+        self, options: Options, base: Path, loop: OwnedLoop, show: Callable[[str], None] | None
     ) -> None:
         self.options = options
         self.failed: str | None = None
@@ -302,7 +302,7 @@ class _Events(logging.Handler):
         self._trace.note(record.getMessage(), name, *shown)
 
 
-def _end_tasks(loop: VirtualLoop) -> None:
+def _end_tasks(loop: OwnedLoop) -> None:
     """Let every task that is left end, so that none is collected later with a complaint."""
     loop.set_exception_handler(lambda loop, context: None)
     for _ in range(20):
