@@ -266,15 +266,17 @@ class Service:
             self.gossip.fail(agency, error)
 
     async def _hear_forever(self) -> None:
-        """Ask again whoever did not answer at the start; with enough answers a new log is founded."""
+        """Ask again whoever did not answer at the start; a new log is founded once nothing forbids it.
+
+        That may be later than the last answer: a clock that stood off is set right meanwhile.
+        """
         while True:
             await asyncio.sleep(jitter(self._around.random, self._node.config.mirror_interval_s))
             now = _counter()
             unheard = [name for name in self._node.unheard if self.gossip.peers.due_at(name) <= now]
             await asyncio.gather(*(self._hear(name) for name in unheard))
             try:
-                is_founded = await self._on_store(self._node.found, self._hour()) if unheard else False
-                if is_founded:
+                if await self._on_store(self._node.found, self._hour()):
                     structured_log.event("log.founded", origin=str(self._node.origin))
             except LedgerError as error:  # a full disk: tried again with the next round
                 structured_log.fault("founding.failed", error)
