@@ -7,8 +7,6 @@ cards the log's and the witnesses' keys. So no workspace and no secret is needed
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +18,21 @@ from cli.failures import Usage
 from cli.language import say
 from cli.parameters import HEX32
 from cli.public_log import read_checked_rosters
+from cli.standing import Standing, judge_receipt, read_cards
 from cli.workspace import open_workspace
-from ledger.card_entries import parse_card_entries
-from ledger.certify import is_certified_by_cards, witness_verifier
-from ledger.cosignature import is_cosigned
-from ledger.errors import Unproven
-from ledger.governance import Card
 from ledger.leaf import parse_leaf
-from ledger.names import parse_origin
-from ledger.note import Note, parse_note, verifier_of
 from ledger.proof import parse_proof
 from ledger.roster import Roster
 from node.durable_file import read_file, replace_file
 from node.http_client import HttpClient
-from node.protocol import Procedure, Request, check_answer
-from node.session import check_receipt, fetch_receipt
+from node.protocol import Procedure
+from node.session import fetch_receipt
 from node.sources import HttpSource
 
 POLL_S = 1.0
 """A checkpoint is certified some seconds after it is published."""
 TIMEOUT_S = 60.0
 PROOF_BYTES_MAX = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """A receipt as it is now: what it proves, and who has cosigned it."""
-
-    receipt: bytes
-    index: int
-    size: int
-    is_certified: bool
-    cosigned: tuple[str, ...]
-    missing: tuple[str, ...]
 
 
 @command(
@@ -100,32 +80,8 @@ def standing_of(entry_id: bytes, roster: Roster, ledger_id: bytes) -> Procedure[
     Raises `ProblemAnswer` (404) for an entry that the node has not, `Unproven` for a receipt that is false.
     """
     receipt = yield from fetch_receipt(entry_id)
-    response = yield Request(method="GET", path="/v1/cards")
-    check_answer(response)
-    signed = parse_card_entries(response.body, roster, ledger_id)
-    cards = {name: one.card for name, one in signed.items()}
-    note = parse_note(parse_proof(receipt).checkpoint)
-    own = parse_origin(note.text.split("\n")[0])
-    if own.agency not in cards:
-        raise Unproven(say("receipt.no_card", agency=own.agency))
-    proof, _, checkpoint = check_receipt(receipt, entry_id, verifier_of(str(own), cards[own.agency].log_key))
-    cosigned = _cosigners(note, roster, cards)
-    return Standing(
-        receipt=receipt,
-        index=proof.index,
-        size=checkpoint.size,
-        is_certified=is_certified_by_cards(note, roster, cards),
-        cosigned=cosigned,
-        missing=tuple(name for name in roster.agencies if name not in cosigned),
-    )
-
-
-def _cosigners(note: Note, roster: Roster, cards: Mapping[str, Card]) -> tuple[str, ...]:
-    return tuple(
-        name
-        for name in roster.agencies
-        if name in cards and is_cosigned(note, witness_verifier(roster.ledger, name, cards[name]))
-    )
+    cards = yield from read_cards(roster, ledger_id)
+    return judge_receipt(receipt, entry_id, roster, cards)
 
 
 def _entry_id(entry: str) -> bytes:
@@ -143,7 +99,7 @@ def _value(standing: Standing, entry_id: bytes, target: Path) -> dict[str, Any]:
         "file": str(target),
         "entry_id": entry_id.hex(),
         "index": standing.index,
-        "size": standing.size,
+        "size": standing.checkpoint.size,
         "certified": standing.is_certified,
         "cosigned": list(standing.cosigned),
         "missing": list(standing.missing),
