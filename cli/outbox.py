@@ -7,8 +7,8 @@ shows neither marks nor pupils. States::
     accepted   the node's receipt is here, and was checked; moved to the folder ``accepted``
     refused    the node refused it, ``reason`` says why; nothing of it was written
 
-An accepted entry is *certified* once its receipt is: it moves on to the folder ``certified``, and nobody is asked
-about it again. So a command opens only what is open, not all that was signed in a year. A receipt that
+An accepted entry is *certified* once its receipt is: it moves on to the folder ``certified``, and nobody is
+asked about it again. So a command opens only what is open, not all that was signed in a year. A receipt that
 contradicts a later one is evidence, and stays in the entry (``earlier``).
 
 A new file appears whole or not at all, and replaces an older content in one step, so a process killed at any

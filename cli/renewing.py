@@ -129,7 +129,7 @@ def _look(made: _Round, stored: Stored) -> Procedure[None]:
     try:
         standing = judge_receipt(receipt, stored.entry_id, made.roster, made.cards)
         if standing.checkpoint.origin != made.target.log.name:
-            raise Unproven(f"the receipt is of {standing.checkpoint.origin}")
+            raise Unproven(say("renewing.of_another", origin=standing.checkpoint.origin))
     except (Malformed, Unproven) as error:
         made.tell(stored, "false", str(error))
         return
