@@ -222,16 +222,14 @@ class Outbox:
 
         ``among`` is everything in the outbox, if it was read before.
         """
-        if len(prefix) < PREFIX_MIN or set(prefix) - set("0123456789abcdef"):
-            raise Usage(say("outbox.prefix", prefix=repr(prefix), count=PREFIX_MIN))
+        _check_prefix(prefix)
         found: list[tuple[Stored, Record | None]] = []
         for stored in self.entries() if among is None else among:
             if stored.entry_id.hex().startswith(prefix):
                 found.append((stored, None))
             found += [(stored, one) for one in stored.records if one.hash.hex().startswith(prefix)]
         if len(found) != 1:
-            several = say("outbox.several_found", prefix=prefix)
-            raise Usage(several if found else say("outbox.none_found", prefix=prefix))
+            raise _not_one(prefix, len(found))
         return found[0]
 
     def _next_number(self) -> int:
@@ -300,6 +298,24 @@ class Outbox:
 
     def _locked(self, stored: Stored) -> bytes:
         return keys.lock(self._key, codec.encode(_value(stored)), self._random(keys.NONCE_BYTES))
+
+
+def entry_named(folder: Path, prefix: str) -> bytes:
+    """Return the id of the one entry in an outbox whose id starts with these digits; needs no key."""
+    _check_prefix(prefix)
+    names = {path.name.removesuffix(SUFFIX) for path in folder.rglob(f"{prefix}*{SUFFIX}")}
+    if len(names) != 1:
+        raise _not_one(prefix, len(names))
+    return bytes.fromhex(names.pop())
+
+
+def _check_prefix(prefix: str) -> None:
+    if len(prefix) < PREFIX_MIN or set(prefix) - set("0123456789abcdef"):
+        raise Usage(say("outbox.prefix", prefix=repr(prefix), count=PREFIX_MIN))
+
+
+def _not_one(prefix: str, count: int) -> Usage:
+    return Usage(say("outbox.several_found" if count else "outbox.none_found", prefix=prefix))
 
 
 def accepted(

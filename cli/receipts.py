@@ -16,6 +16,7 @@ from cli import output
 from cli.command import command, group, home_option
 from cli.failures import Usage
 from cli.language import say
+from cli.outbox import entry_named
 from cli.parameters import HEX32
 from cli.public_log import read_checked_rosters
 from cli.standing import Standing, judge_receipt, read_cards
@@ -51,12 +52,13 @@ def wait(
 ) -> None:
     """Wait until a quorum of the agencies has cosigned what covers an entry, and write that receipt.
 
-    ENTRY is an entry id (64 digits); FILE a receipt, which may be the file to write.
+    ENTRY is an entry id, or the first six or more digits of one in the outbox; FILE a receipt, which may be
+    the file to write.
     """
     if url is None or ledger_id is None:
         workspace = open_workspace(home)
         url, ledger_id = url or workspace.target().url, ledger_id or workspace.ledger_id
-    entry_id = _entry_id(entry)
+    entry_id = _entry_id(entry, home)
     end = time.monotonic() + timeout_s
     with HttpClient(url) as client:
         roster = read_checked_rosters(HttpSource(client), ledger_id)[-1]
@@ -84,14 +86,16 @@ def standing_of(entry_id: bytes, roster: Roster, ledger_id: bytes) -> Procedure[
     return judge_receipt(receipt, entry_id, roster, cards)
 
 
-def _entry_id(entry: str) -> bytes:
+def _entry_id(entry: str, home: Path) -> bytes:
     path = Path(entry)
     if path.is_file():
         leaf = parse_proof(read_file(path, bytes_max=PROOF_BYTES_MAX)).extra
         if leaf is None:
             raise Usage(say("receipt.no_leaf", path=path))
         return parse_leaf(leaf).header.entry_id
-    return HEX32.convert(entry, None, None)
+    if len(entry) == 64:
+        return HEX32.convert(entry, None, None)
+    return entry_named(home / "outbox", entry.lower())
 
 
 def _value(standing: Standing, entry_id: bytes, target: Path) -> dict[str, Any]:

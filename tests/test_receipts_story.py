@@ -117,6 +117,9 @@ def test_a_receipt_is_certified_by_itself_with_a_later_command(town: Town) -> No
     assert clerk.ask("outbox", "send")["certified"] == [second["entry_id"]]
     assert words(clerk) == [True, True]
     assert clerk.ask("outbox", "send")["certified"] == []
+    waited = clerk.ask("receipt", "wait", first["entry_id"][:16], "-o", clerk.home / "first.tlog-proof")
+    assert waited["certified"] and waited["entry_id"] == first["entry_id"]
+    clerk.type("receipt", "wait", "ffffffff", "-o", clerk.home / "none", code=2)
 
 
 def test_a_proof_of_a_certified_receipt_is_verified_at_that_level(town: Town, tmp_path: Path) -> None:
