@@ -190,7 +190,7 @@ def test_a_folder_without_a_configuration_says_what_makes_one(tmp_path: Path) ->
 
 
 def test_a_node_is_no_peer_of_itself_and_a_name_that_no_roster_has_is_told(tmp_path: Path) -> None:
-    """An agency that is to join may stand there before its roster; a misspelt one is named, with the right one."""
+    """An agency that is to join may stand there before its roster; a misspelt one is named."""
     agency = found_agencies(tmp_path, ("district", "sport", "centre"))["district"]
     path = agency.directory / "node.toml"
     good = path.read_text()
