@@ -99,7 +99,7 @@ def verify(target: str, ledger_id: bytes, keys: str | None, level: Level) -> Non
     """Verify a dossier, a directory, a node or a single proof, from the ledger id on."""
     with output.progress() as step:
         if not _is_url(target) and is_proof(_head(Path(target))):
-            report = _verify_proof(Path(target), ledger_id, keys)
+            report = _verify_proof(Path(target), ledger_id, keys, level)
         else:
             report = _verify_tree(target, ledger_id, level, step)
     _show(target, report)
@@ -117,16 +117,16 @@ def _verify_tree(target: str, ledger_id: bytes, level: Level, step: Progress) ->
     return report
 
 
-def _verify_proof(path: Path, ledger_id: bytes, keys: str | None) -> Report:
+def _verify_proof(path: Path, ledger_id: bytes, keys: str | None, level: Level) -> Report:
     if path.stat().st_size > PROOF_BYTES_MAX:
         raise Malformed(f"{path}: a proof has at most {PROOF_BYTES_MAX} bytes")
     proof = path.read_bytes()
     if keys is None:
         raise Usage("a proof does not carry the log's key: add --keys with a dossier, a URL or a tlog-policy")
     if not _is_url(keys) and _is_policy(Path(keys)):
-        return verify_with_key(proof, ledger_id, Path(keys).read_text())
+        return verify_with_key(proof, ledger_id, Path(keys).read_text(), level)
     with _open(keys) as source:
-        return verify_proof(proof, source, ledger_id, verify_many)
+        return verify_proof(proof, source, ledger_id, verify_many, level)
 
 
 def _show(target: str, report: Report) -> None:

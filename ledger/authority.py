@@ -7,11 +7,13 @@ All judgements here are of public records and authors; what follows what is in `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ledger.entry import public_hash
 from ledger.governance import AUTHORS, Adopt, Card, Governance, Grant, Office, Reconcile, Revoke
+from ledger.grown_list import GrownList
 from ledger.layered_map import LayeredMap
 from ledger.names import Origin, Place
 from ledger.roster import Roster
@@ -31,12 +33,45 @@ class PlacedGrant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedCard:
-    """A card, its record hash and where it stands."""
+class SignedCard:
+    """A card, its record hash, and the root key that signed the entry in which it stands."""
 
     card: Card
     hash: bytes
+    author: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedCard(SignedCard):
+    """A card and where it stands."""
+
     place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedAdopt:
+    """An adopt, the roster version that it names, and where it stands."""
+
+    adopt: Adopt
+    roster: Roster
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Under what a log stands at a size: the adopts below it, and its agency's own last card there."""
+
+    adopts: Sequence[PlacedAdopt]
+    card: PlacedCard | None
+
+    def terms(self) -> list[PlacedAdopt]:
+        """Return the last adopt of each roster version, the newest first."""
+        found, end = [], len(self.adopts)
+        while end:
+            last = self.adopts[end - 1]
+            found.append(last)
+            end = bisect_left(self.adopts, last.roster.version, 0, end, key=_version)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +90,8 @@ class Authority:
     origin: Origin
     rosters: Mapping[bytes, Roster]
     """The roster versions in hand, by hash: the only thing besides the prefix that a verdict rests on."""
-    roster: Roster | None = None
-    """The version adopted last."""
     cards: tuple[PlacedCard, ...] = ()
-    adopt: Adopt | None = None
+    adopts: GrownList[PlacedAdopt] = field(default_factory=GrownList)
     grants: LayeredMap[bytes, tuple[PlacedGrant, ...]] = field(default_factory=LayeredMap)
     revoked: LayeredMap[bytes, Place] = field(default_factory=LayeredMap)
 
@@ -68,9 +101,30 @@ class Authority:
         return self.cards[-1] if self.cards else None
 
     @property
+    def adopt(self) -> PlacedAdopt | None:
+        """The adopt that holds now."""
+        return self.adopts[-1] if self.adopts else None
+
+    @property
+    def roster(self) -> Roster | None:
+        """The roster version adopted last."""
+        return self.adopts[-1].roster if self.adopts else None
+
+    @property
     def root_key(self) -> bytes | None:
         """The agency's root key in the adopted roster version."""
-        return None if self.roster is None else self.roster.agencies.get(self.origin.agency)
+        roster = self.roster
+        return None if roster is None else roster.agencies.get(self.origin.agency)
+
+    def standing(self, size: int) -> Standing:
+        """Return under what the log stood when it had ``size`` leaves of its era, however far this state is.
+
+        Only cards and adopts: who might write there is not asked again.
+        """
+        end = Place(self.origin.era, size)
+        cards = [placed for placed in self.cards if placed.place < end]
+        adopts = self.adopts.first(bisect_left(self.adopts, end, key=_place))
+        return Standing(adopts=adopts, card=cards[-1] if cards else None)
 
     def office_of(self, key: bytes) -> Office | None:
         """Return the office of a root or card key (only the first desk key signs new entries)."""
@@ -133,10 +187,11 @@ def apply(authority: Authority, record: Governance, body: bytes, author: bytes, 
     """Return the state after a valid public record whose bytes are ``body``."""
     match record:
         case Card():
-            placed_card = PlacedCard(card=record, hash=public_hash(body), place=place)
-            return replace(authority, cards=(*authority.cards, placed_card))
+            card = PlacedCard(card=record, hash=public_hash(body), author=author, place=place)
+            return replace(authority, cards=(*authority.cards, card))
         case Adopt():
-            return replace(authority, adopt=record, roster=authority.rosters[record.hash])
+            adopt = PlacedAdopt(adopt=record, roster=authority.rosters[record.hash], place=place)
+            return replace(authority, adopts=authority.adopts.with_item(adopt))
         case Grant():
             placed = PlacedGrant(grant=record, place=place, author=author)
             grants = (*authority.grants.get(record.key, ()), placed)
@@ -186,7 +241,8 @@ def _judge_adopt(authority: Authority, adopt: Adopt, place: Place) -> list[Viola
         found.append(("adopt.key", "the new root key was granted, revoked or on a card of this agency"))
     if set(adopt.cards) != set(roster.agencies) - {authority.origin.agency}:
         found.append(("adopt.cards", "pins must name every other agency of the roster version"))
-    for name, number in _pin_numbers(authority.adopt).items():
+    before = authority.adopt
+    for name, number in _pin_numbers(before.adopt).items() if before else ():
         if name in adopt.cards and _pin_numbers(adopt)[name] < number:
             found.append(("adopt.cards", f"the pin of {name} falls below card {number}"))
     return [violation(rule, text, index=place.index) for rule, text in found]
@@ -235,7 +291,14 @@ def _is_void(authority: Authority, placed: PlacedGrant) -> bool:
     return any(start is not None and placed.place >= start for start in voids)
 
 
-def _pin_numbers(adopt: Adopt | None) -> dict[str, int]:
+def _pin_numbers(adopt: Adopt) -> dict[str, int]:
     """Agency to the card number pinned, 0 for none."""
-    pins = {} if adopt is None else adopt.cards
-    return {name: 0 if pin is None else pin[0] for name, pin in pins.items()}
+    return {name: 0 if pin is None else pin[0] for name, pin in adopt.cards.items()}
+
+
+def _version(placed: PlacedAdopt) -> int:
+    return placed.roster.version
+
+
+def _place(placed: PlacedAdopt) -> Place:
+    return placed.place

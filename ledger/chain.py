@@ -181,7 +181,7 @@ class _Fold:
         if self._undecided_at is not None or (index == 0 and unknown):
             found.append(self._undecided(unknown, index))
             return None
-        state = self._opening_authority(records) if index == 0 else self._authority
+        state = self._opening_authority(leaf, records) if index == 0 else self._authority
         author = judge_author(state, leaf.header.author, day=leaf.day, index=index)
         if isinstance(author, Violation):
             found.append(author)
@@ -211,11 +211,12 @@ class _Fold:
     def _knows(self, adopt: Adopt) -> bool:
         return adopt.hash in self._authority.rosters
 
-    def _opening_authority(self, records: list[tuple[Governance, bytes]]) -> Authority:
+    def _opening_authority(self, leaf: Leaf, records: list[tuple[Governance, bytes]]) -> Authority:
         """The authority under which an opening's author is judged: the root key of the version it adopts."""
-        for record, _ in records:
+        place = Place(self._base.origin.era, 0)
+        for record, body in records:
             if isinstance(record, Adopt):
-                return replace(self._authority, roster=self._authority.rosters[record.hash])
+                return authority_of.apply(self._authority, record, body, leaf.header.author, place)
         return self._authority
 
 

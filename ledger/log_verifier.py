@@ -7,13 +7,16 @@ its own index, because the hash tiles name every leaf's hash beside the chain li
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from ledger import certify, note, tree
+from ledger.authority import SignedCard
+from ledger.certify import Certified
 from ledger.chain import ChainState, Judged, extend, open_log
 from ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from ledger.errors import LedgerError, Malformed, Undecided
-from ledger.governance import Card, Revoke
+from ledger.governance import Revoke
 from ledger.keys import VerifyMany
 from ledger.merkle import leaf_hash
 from ledger.names import Origin
@@ -22,7 +25,7 @@ from ledger.roster import Roster
 from ledger.rules import Violation, violation
 from ledger.tile_fold import TileFold
 from ledger.tiles import TILE_WIDTH, Tile, bundles_of, decode_bundle, split_tile
-from ledger.tree import LogPath, Source, format_tree_path
+from ledger.tree import LogPath, Source, format_tree_path, transition_file
 
 Progress = Callable[[str, int, int], None]
 """Called with (origin, entries done, entries of this log)."""
@@ -65,6 +68,9 @@ class LogVerifier:
         self._stops: dict[int, ChainState] = {0: self.state}
         """Size of each checkpoint in hand to the state there, once it is reached."""
         self._sizes = set(sizes)
+        named = [roster.version for roster in rosters.values() if origin.agency in roster.agencies]
+        self._kept = [transition_file(version) for version in sorted(named)[1:]]
+        """A log adopts only versions that name its agency, and nothing leads into its first."""
         self._ends = [end for roster in rosters.values() if (end := roster.ends.get(origin.agency))]
         self._notes: list[tuple[str, note.Note, Checkpoint]] = []
         self._certified_size = 0
@@ -73,7 +79,7 @@ class LogVerifier:
 
     def run(self) -> None:
         """Read and judge everything below the checkpoint."""
-        files = {file: self._read(file) for file in ("checkpoint.certified", "checkpoint")}
+        files = {file: self._read(file) for file in (*self._kept, "checkpoint.certified", "checkpoint")}
         claims = {file: self._claim(file, raw) for file, raw in files.items() if raw is not None}
         self.checkpoint = claims.get("checkpoint")
         if self.checkpoint is None:
@@ -96,17 +102,41 @@ class LogVerifier:
         state = self._stops.get(size)
         return None if state is None else state.tree.root()
 
-    def certify(self, cards: Mapping[bytes, Card], level: Level) -> None:
+    def certify(self, cards: Mapping[bytes, SignedCard], level: Level) -> None:
         """Find the certified size, with the cards of all logs in hand."""
-        for file, signed, checkpoint in self._notes:
-            authority = self._stops[checkpoint.size].authority
-            if certify.is_certified(signed, authority, cards):
-                self._certified_size = max(self._certified_size, checkpoint.size)
-            for name in certify.uncounted(signed, authority, cards):
+        found = self.certify_with((), cards)
+        for file, signed, _ in self._notes:
+            before = {version: one for version, one in found.transitions.items() if one != signed}
+            for name in certify.uncounted(signed, self.state.authority, cards, before):
                 self._warn(f"{self._path(file)}: the line of {name!r} is no cosignature that counts")
-        size = self.checkpoint.size if self.checkpoint else 0
-        if level == "certified" and self._certified_size < size:
-            self._add("log.level", f"certified up to {self._certified_size} of {size} entries")
+            if file in self._kept and found.transitions.get(int(file.rpartition("/")[2])) != signed:
+                self._warn(f"{self._path(file)} is not the first certified checkpoint under its version")
+        self._certified_size = found.size
+        if level == "certified" and self._certified_size < self._end:
+            text = f"certified up to {self._certified_size} of {self._end} entries{self._lacking(found)}"
+            self._add("log.level", text)
+
+    def certify_with(self, more: Iterable[note.Note], cards: Mapping[bytes, SignedCard]) -> Certified:
+        """Return what the notes in hand certify together with ``more``, which have the root of the leaves."""
+        known = self.state.size if self.state.undecided_at is None else self.state.undecided_at
+        signed = [one for _, one, _ in self._notes] + list(more)
+        decided = [one for one in signed if parse_checkpoint(one.text).size <= known]
+        found = certify.certify(decided, self.state.authority, cards)
+        return replace(found, size=min(found.size, self._end))
+
+    @property
+    def _end(self) -> int:
+        """Where the log ends: at its checkpoint, or before, where a roster version ended it."""
+        claimed = self.checkpoint.size if self.checkpoint else 0
+        return min([claimed, *(end.head.size for end in self._ends if end.head.era == self.origin.era)])
+
+    def _lacking(self, found: Certified) -> str:
+        """Which transition is not in hand, as without it nothing later counts."""
+        terms = self.state.authority.standing(self.state.size).terms()[:-1]
+        lacking = [
+            one.roster.version for one in reversed(terms) if one.roster.version not in found.transitions
+        ]
+        return f"; none under roster version {lacking[0]} with the quorum before it" if lacking else ""
 
     def report(self) -> LogReport | None:
         """The log's line of the report; None without a checkpoint."""

@@ -6,6 +6,7 @@
     roster/<version>.note                    its signatures
     log/<agency>/<era>/checkpoint            signed note
     log/<agency>/<era>/checkpoint.certified  the same with a quorum's cosignatures
+    log/<agency>/<era>/certified/<version>   the first certified checkpoint under a later roster version
     log/<agency>/<era>/vkey                  the log key for other tools
     log/<agency>/<era>/tile/<L>/<N>[.p/<W>]  hash tiles
     log/<agency>/<era>/tile/entries/<N>[.p/<W>]   entry bundles
@@ -36,6 +37,7 @@ VERSIONS_MAX = 9999
 
 LOG_FILES = ("checkpoint", "checkpoint.certified", "vkey")
 
+_TRANSITION = re.compile(r"certified/(?!1$)[1-9][0-9]{0,3}")
 _VERSION = re.compile(r"[1-9][0-9]{0,3}")
 _BRANCH = re.compile(r"[0-9a-f]{64}")
 
@@ -65,12 +67,17 @@ class RosterPath:
 
 @dataclass(frozen=True, slots=True)
 class LogPath:
-    """A file of a log: one of `LOG_FILES`, or a tile."""
+    """A file of a log: one of `LOG_FILES`, a `transition_file`, or a tile."""
 
     agency: str
     era: int
     branch: str
     file: str | Tile
+
+
+def transition_file(version: int) -> str:
+    """Return the file of a log that keeps the first certified checkpoint under roster ``version`` (>= 2)."""
+    return f"certified/{version}"
 
 
 def parse_tree_path(path: str) -> RosterPath | LogPath:
@@ -113,4 +120,5 @@ def bytes_max(path: RosterPath | LogPath) -> int:
 def _log_path(path: str, agency: str, era: str, branch: str, file: str) -> LogPath:
     if not NAME.fullmatch(agency) or not is_era(era):
         raise Malformed(f"{path[:120]!r} names no agency and era")
-    return LogPath(agency, int(era), branch, file if file in LOG_FILES else parse_path(file))
+    is_note = file in LOG_FILES or _TRANSITION.fullmatch(file)
+    return LogPath(agency, int(era), branch, file if is_note else parse_path(file))

@@ -10,10 +10,12 @@ It cannot prove that nothing newer exists: it judges what was handed over.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
 
 from ledger import report, tree
+from ledger.authority import SignedCard
 from ledger.errors import LedgerError, Malformed, Undecided
 from ledger.keys import VerifyMany, verify_many
 from ledger.log_verifier import LogVerifier, Progress
@@ -48,7 +50,7 @@ def verify(
     logs = open_logs(source, ledger_id, rosters, check_signatures, progress)
     for log in logs:
         log.run()
-    cards = {placed.hash: placed.card for log in logs for placed in log.state.authority.cards}
+    cards = cards_of(logs)
     warnings: list[str] = []
     for log in logs:
         log.certify(cards, level)
@@ -80,6 +82,11 @@ def open_logs(
         LogVerifier(source, ledger_id, Origin(rosters[0].ledger, agency), by_hash, check_signatures, progress)
         for agency in agencies
     ]
+
+
+def cards_of(logs: Iterable[LogVerifier]) -> dict[bytes, SignedCard]:
+    """Return the cards that stand in logs that were run, by record hash."""
+    return {placed.hash: placed for log in logs for placed in log.state.authority.cards}
 
 
 def read_rosters(source: Source, ledger_id: bytes) -> tuple[list[Roster], list[Violation]]:

@@ -7,6 +7,10 @@ recipient is named in the warnings.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ledger.authority import SignedCard
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import LedgerError, Malformed, Unproven
 from ledger.keys import VerifyMany, is_signature
@@ -14,13 +18,21 @@ from ledger.leaf import Leaf, own_violations, parse_leaf
 from ledger.log_verifier import LogVerifier
 from ledger.names import Origin, parse_origin
 from ledger.note import NoteVerifier, parse_note, verifier_of
-from ledger.policy import check_quorum, parse_policy
+from ledger.policy import NO_QUORUM, check_quorum, parse_policy
 from ledger.presentation import check_presentation, parse_presentation
 from ledger.proof import HEADER, TlogProof, check_proof, parse_proof
-from ledger.report import LogReport, Report, count_bodies, problem_report, sorted_problems
+from ledger.report import (
+    Level,
+    LogReport,
+    Report,
+    count_bodies,
+    problem_report,
+    sorted_problems,
+    with_problem,
+)
 from ledger.rules import Violation, check_none, violation
 from ledger.tree import Source
-from ledger.verify import quiet, read_rosters
+from ledger.verify import cards_of, open_logs, quiet, read_rosters
 
 NOT_OPEN = "not judged: the pupil, notice, basis, and whether the record was corrected or withdrawn since"
 NO_LOG = "not judged: whether the author was granted in this log (give --keys a dossier for that)"
@@ -31,8 +43,14 @@ def is_proof(data: bytes) -> bool:
     return data.startswith(HEADER.encode())
 
 
-def verify_proof(data: bytes, source: Source, ledger_id: bytes, check_signatures: VerifyMany) -> Report:
-    """Return the report on a proof, with the log in ``source`` verified from ``ledger_id`` on."""
+def verify_proof(
+    data: bytes, source: Source, ledger_id: bytes, check_signatures: VerifyMany, level: Level = "leaf"
+) -> Report:
+    """Return the report on a proof, with the log in ``source`` verified from ``ledger_id`` on.
+
+    At level ``certified`` the entry must lie below what is certified, by the proof's own cosignatures or by
+    the files of its log. The other logs are read for their cards only: their problems are not the proof's.
+    """
     try:
         proof = parse_proof(data)
         origin = _origin_of(proof)
@@ -60,11 +78,21 @@ def verify_proof(data: bytes, source: Source, ledger_id: bytes, check_signatures
     if card is None:
         return _with(problem_report(ledger_id, "log.missing", f"no valid opening of {origin}"), log)
     report = _judge(data, ledger_id, verifier_of(str(origin), card.card.log_key), log)
+    if report.logs and (level == "certified" or len(parse_note(proof.checkpoint).lines) > 1):
+        others = [
+            one for one in open_logs(source, ledger_id, rosters, check_signatures) if one.origin != origin
+        ]
+        for other in others:
+            other.run()
+        report = _certified(report, proof, log, cards_of([log, *others]), level)
     return _with(report, log)
 
 
-def verify_with_key(data: bytes, ledger_id: bytes, policy_text: str) -> Report:
-    """Return the report on a proof under a tlog-policy: its log keys, and its quorum of witnesses."""
+def verify_with_key(data: bytes, ledger_id: bytes, policy_text: str, level: Level = "leaf") -> Report:
+    """Return the report on a proof under a tlog-policy: its log keys, and its quorum of witnesses.
+
+    A policy without a quorum (``none``) certifies nothing.
+    """
     policy = parse_policy(policy_text)
     try:
         proof = parse_proof(data)
@@ -78,8 +106,28 @@ def verify_with_key(data: bytes, ledger_id: bytes, policy_text: str) -> Report:
     try:
         check_quorum(policy, parse_note(proof.checkpoint))
     except LedgerError as error:
-        return problem_report(ledger_id, "log.level", str(error))
-    return report
+        return with_problem(report, "log.level", str(error))
+    size = 0 if policy.quorum == NO_QUORUM else _checkpoint_of(proof).size
+    return _at_level(report, size, proof.index, level)
+
+
+def _certified(
+    report: Report, proof: TlogProof, log: LogVerifier, cards: Mapping[bytes, SignedCard], level: Level
+) -> Report:
+    """Judge the cosignatures on the proof beside those in the log's files, if both are of one history."""
+    checkpoint = _checkpoint_of(proof)
+    is_same = log.root_at(checkpoint.size) == checkpoint.root
+    found = log.certify_with([parse_note(proof.checkpoint)] if is_same else [], cards)
+    is_held = log.wanted_leaf is not None
+    return _at_level(report, min(found.size, checkpoint.size) if is_held else 0, proof.index, level)
+
+
+def _at_level(report: Report, size: int, index: int, level: Level) -> Report:
+    """The report with its certified size, and the problem that this does not reach the entry."""
+    report = replace(report, logs=tuple(replace(line, certified_size=size) for line in report.logs))
+    if level == "leaf" or not report.logs or index < size:
+        return report
+    return with_problem(report, "log.level", f"the entry at {index} is not below what is certified, {size}")
 
 
 def _checkpoint_of(proof: TlogProof) -> Checkpoint:
@@ -147,12 +195,5 @@ def _check(data: bytes, key: NoteVerifier) -> tuple[Leaf, Checkpoint, bool]:
 
 def _with(report: Report, log: LogVerifier) -> Report:
     """The report with the problems of the log in hand."""
-    return Report(
-        ledger_id=report.ledger_id,
-        logs=report.logs,
-        entries=report.entries,
-        records=report.records,
-        bodies=report.bodies,
-        problems=(*log.problems(), *report.problems),
-        warnings=(*report.warnings, *log.warnings),
-    )
+    problems, warnings = (*log.problems(), *report.problems), (*report.warnings, *log.warnings)
+    return replace(report, problems=problems, warnings=warnings)

@@ -22,7 +22,7 @@ from ledger.names import Origin
 from ledger.note import parse_note
 from ledger.roster import parse_roster
 from ledger.tiles import TILE_WIDTH, Tile, bundles_of, tiles_of
-from ledger.tree import LogPath, RosterPath, Source, format_tree_path
+from ledger.tree import LogPath, RosterPath, Source, format_tree_path, transition_file
 
 COMMENT = b"pledger dossier 1"
 """Says that the archive has exactly this layout."""
@@ -75,26 +75,29 @@ def members_of(source: Source, ledger_id: bytes) -> Iterator[tuple[str, bytes]]:
     rosters = [parse_roster(raw) for name, raw in files.items() if name.endswith(".json")]
     agencies = {name for roster in rosters for name in roster.agencies}
     for agency in sorted(agencies, key=lambda name: f"{name}/"):  # in paths "a-b/" stands before "a/"
-        yield from log_members(source, Origin(rosters[0].ledger, agency))
+        yield from log_members(source, Origin(rosters[0].ledger, agency), range(2, len(rosters) + 1))
     yield from sorted(files.items())
 
 
-def log_members(source: Source, origin: Origin) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of one log up to the checkpoint that ``source`` has now, in order of name."""
+def log_members(source: Source, origin: Origin, versions: Iterable[int]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of one log up to the checkpoint that ``source`` has now, in order of name.
+
+    ``versions`` are the later roster versions, into each of which the log may keep a transition.
+    """
 
     def path(file: str | Tile) -> LogPath:
         return LogPath(origin.agency, origin.era, "", file)
 
-    checkpoint = _read(source, path("checkpoint"))
+    kept = ["checkpoint.certified", *map(transition_file, versions)]
+    held = {format_tree_path(one): _read(source, one) for one in map(path, kept)}
+    checkpoint = _read(source, path("checkpoint"))  # last, so that none of the others can be beyond it
     if checkpoint is None:
         return
     size = parse_checkpoint(parse_note(checkpoint).text).size
     if size > SIZE_MAX:
         raise Malformed(f"{origin}: {size} entries are more than a ZIP holds: verify its URL")
-    yield format_tree_path(path("checkpoint")), checkpoint
-    certified = _read(source, path("checkpoint.certified"))
-    if certified is not None:
-        yield format_tree_path(path("checkpoint.certified")), certified
+    held[format_tree_path(path("checkpoint"))] = checkpoint
+    yield from ((name, data) for name, data in sorted(held.items()) if data is not None)
     paths = [path("vkey"), *map(path, bundles_of(0, size)), *map(path, tiles_of(size))]
     for one in sorted(paths, key=format_tree_path):
         yield _pair(source, one)

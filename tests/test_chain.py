@@ -73,7 +73,7 @@ def snapshot(state: ChainState) -> tuple[Any, ...]:
         state.undecided_at,
         known.roster,
         known.cards,
-        known.adopt,
+        known.adopts,
         dict(known.grants),
         dict(known.revoked),
     )
