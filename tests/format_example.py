@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ledger import note
+from ledger.card_entries import format_card_entries
 from ledger.checkpoint import Checkpoint, sign_checkpoint
+from ledger.cosignature import cosign
 from ledger.entry import Entry, PrivateBodies, public_hash, sign_private, sign_public
 from ledger.governance import (
     Adopt,
@@ -27,7 +29,7 @@ from ledger.governance import (
 from ledger.keys import SigningKey, sealing_public_key
 from ledger.leaf import Leaf, make_leaf
 from ledger.merkle import node_hash, prove_inclusion_in, root_of
-from ledger.names import recovery_key_name, root_key_name
+from ledger.names import recovery_key_name, root_key_name, witness_key_name
 from ledger.presentation import make_presentation
 from ledger.proof import TlogProof, format_proof
 from ledger.record import Basis, Record, make_record, padding_hashes, padding_parts
@@ -38,6 +40,8 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "FORMAT.md"
 BEGIN, END = "<!-- example: begin -->", "<!-- example: end -->"
 LEDGER, AGENCY, ORIGIN = "example", "school", "example/school/1"
 DAY = 20_700
+COSIGNED_AT = 1_788_480_000
+"""The first second of that day."""
 WIDTH = 100
 
 DATE = {
@@ -111,6 +115,8 @@ class Example:
         self.checkpoint = sign_checkpoint(Checkpoint(origin=ORIGIN, size=3, root=self.root), key("log"))
         vkey = note.format_vkey(note.verifier_of(ORIGIN, key("log").public_key))
         self.vkey = f"{vkey}\n".encode()
+        self.cosigned = self._cosign()
+        self.card_entries = format_card_entries([self.opening])
         self.receipt = self._receipt()
         self.presentation = make_presentation(self.receipt, self.record, self.bodies.hashes())
 
@@ -185,6 +191,11 @@ class Example:
             head = leaves[-1].hash
         return leaves
 
+    def _cosign(self) -> bytes:
+        text = note.parse_note(self.checkpoint).text
+        line = cosign(text, witness_key_name(LEDGER, AGENCY), key("witness"), COSIGNED_AT)
+        return self.checkpoint + f"{line}\n".encode()
+
     def _receipt(self) -> TlogProof:
         path = prove_inclusion_in([leaf.hash for leaf in self.leaves], 2)
         return TlogProof(extra=self.leaves[2].raw, index=2, hashes=tuple(path), checkpoint=self.checkpoint)
@@ -228,6 +239,12 @@ def render() -> str:
             "\n`log/school/1/tile/0/000.p/3` is a ‖ b ‖ c. `log/school/1/tile/entries/000.p/3` is, for the",
             "three leaves, u16 length ‖ leaf. The verdict on these six files is *verified*, with one log of",
             "size 3, entries 3, records 7, bodies held 3 and withheld 4, no problem, and certified size 0.\n",
+            "### A cosignature\n",
+            f"The same checkpoint, cosigned by the agency's own witness at {COSIGNED_AT} (one agency alone",
+            "certifies nothing):\n",
+            _verbatim(one.cosigned),
+            "\n### Card entries\n",
+            *_hex("[[header, signature, bodies]] of index 0", one.card_entries),
             "### Receipt of entry 2\n",
             _verbatim(format_proof(one.receipt)),
             "\n### Presentation of the record\n",

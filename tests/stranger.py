@@ -40,7 +40,7 @@ from tests.stranger_roster import check_chain, check_quorum, parse_roster, q, si
 UNDECIDED = {"roster.missing", "log.missing", "log.era", "log.level", "adopt.undecided"}
 OWNERS = words(
     "leaf.form leaf.prev leaf.hour entry.ledger entry.agency entry.repeated entry.sunset opening.form "
-    "card.chain card.keys adopt.version adopt.cards reconcile.era"
+    "card.chain card.keys adopt.version adopt.key adopt.cards reconcile.era"
 )
 AUTHORS = words(
     "entry.root entry.signature author.unknown author.early author.late author.revoked author.office "
@@ -63,6 +63,8 @@ class Log:
     ) -> None:
         self.files, self.origin, self.agency = files, origin, origin.split("/")[1]
         self.state = State(ledger_id, origin, rosters)
+        named = sorted(one["version"] for one in rosters.values() if self.agency in one["roots"])
+        self.kept = [f"certified/{version}" for version in named[1:]]
         self.ends = [one["ends"][self.agency] for one in rosters.values() if self.agency in one["ends"]]
         self.problems: set[tuple[str, int | None]] = set()
         self.claim: Claim | None = None
@@ -80,7 +82,7 @@ class Log:
 
     def run(self) -> None:
         claims = {}
-        for name in ("checkpoint.certified", "checkpoint"):
+        for name in (*self.kept, "checkpoint.certified", "checkpoint"):
             raw = self.read(name)
             if raw is None:
                 self.problems |= {("log.missing", None)} if name == "checkpoint" else set()
@@ -191,23 +193,54 @@ class Log:
             self.problems.add(("log.missing", None))
 
     def certify(self, cards: dict[bytes, dict[str, Any]], level: str) -> None:
-        for note, size in self.good:
-            who, ledger = self.whos[size], self.origin.split("/")[0]
-            n = len(who.roster["roots"]) if who.roster else 0
-            counted = {self.agency: who.cards[-1][0]} if who.cards else {}
-            for name, pin in (who.adopt["cards"] if who.adopt else {}).items():
-                card = cards.get(pin[1]) if pin else None
-                if card and card["number"] == pin[0] and card["origin"].split("/")[1] == name:
-                    counted[name] = card
-            keys = {
-                card["witness_key"]
-                for name, card in counted.items()
-                if has_cosigned(note, f"{ledger}/{name}/witness", card["witness_key"])
-            }
-            if n > 1 and who.roster["version"] == 1 and len(keys) >= q(n):
-                self.certified = max(self.certified, size)
-        if level == "certified" and self.claim and self.certified < self.claim[1]:
+        held = len(self.state.hashes) if self.state.undecided_at is None else self.state.undecided_at
+        done: dict[int, int] = {}
+        for note, size in sorted(self.good, key=lambda one: one[1]):
+            if size <= held and self._is_certified(note, size, cards, done):
+                self.certified = size
+        ends = [end["size"] for end in self.ends if end["era"] == 1]
+        end = min([self.claim[1] if self.claim else 0, *ends])
+        self.certified = min(self.certified, end)
+        if level == "certified" and self.claim and self.certified < end:
             self.problems.add(("log.level", None))
+
+    def _is_certified(self, note: tuple[str, Lines], size: int, cards: Any, done: dict[int, int]) -> bool:
+        """Section 13.3; ``done`` maps versions to the size of their first certified note."""
+        last = {adopt["version"]: (adopt, roster) for adopt, place, roster in self.whos[size].adopts}
+        versions = sorted(last)
+        if not versions or len(last[versions[-1]][1]["roots"]) == 1:
+            return False
+        needed, j = [versions[-1]], len(versions) - 1
+        while j > 0 and versions[j] not in done:
+            before, after = last[versions[j - 1]][1]["roots"], last[versions[j]][1]["roots"]
+            if any(before.get(name) != root for name, root in after.items()):
+                needed.append(versions[j - 1])
+            j -= 1
+        terms = [last[version] for version in reversed(versions)]
+        good = all(self._agrees(note, size, last[version][1], terms, cards) for version in needed)
+        if good:
+            done.setdefault(versions[-1], size)
+        return good
+
+    def _agrees(self, note: tuple[str, Lines], size: int, roster: Any, terms: Any, cards: Any) -> bool:
+        keys = set()
+        for name in roster["roots"]:
+            key = self._witness_key(name, size, terms, cards)
+            if key and has_cosigned(note, f"{self.origin.split('/')[0]}/{name}/witness", key):
+                keys.add(key)
+        return len(keys) >= q(len(roster["roots"]))
+
+    def _witness_key(self, name: str, size: int, terms: Any, cards: Any) -> bytes | None:
+        """Section 13.2."""
+        if name == self.agency:
+            return self.whos[size].cards[-1][0]["witness_key"]  # type: ignore[no-any-return]
+        adopt, roster = next(one for one in terms if name in one[1]["roots"])
+        number, hash_ = adopt["cards"][name] or (0, b"")
+        card = cards.get(hash_)
+        ledger = self.origin.split("/")[0]
+        if not card or card["number"] != number or card["origin"].split("/")[:2] != [ledger, name]:
+            return None
+        return card["witness_key"] if card["author"] == roster["roots"][name] else None
 
 
 def text_of(vkey: bytes | None) -> str:

@@ -19,6 +19,7 @@ from nacl import bindings, exceptions
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,58}[a-z0-9])?")
 LEVEL, INDEX = "entries|0|[1-9]|[1-5][0-9]|6[0-3]", "(?!x000/)((?:x[0-9]{3}/)*[0-9]{3})"
 TILE = re.compile(rf"tile/(?:{LEVEL})/{INDEX}(?:\.p/([1-9][0-9]{{0,2}}))?")
+KEPT = re.compile("certified/(?!1$)[1-9][0-9]{0,3}")
 LOG_FILE = re.compile(r"log/([^/]+)/([1-9][0-9]{0,3})/(branch/[0-9a-f]{64}/)?(.+)")
 STRINGS = (
     (str, 0xA0, 0xBF, {0xD9: (1, 32), 0xDA: (2, 256), 0xDB: (4, 65536)}),
@@ -157,7 +158,7 @@ Lines = list[tuple[str, bytes, bytes, bool]]
 
 
 def parse_note(raw: bytes) -> tuple[str, Lines]:
-    need(len(raw) <= 65536)
+    need(len(raw) <= 262144)
     try:
         whole = raw.decode()
     except UnicodeDecodeError:
@@ -173,7 +174,7 @@ def parse_note(raw: bytes) -> tuple[str, Lines]:
         data = base64.b64decode(payload)
         need(len(data) > 4)
         lines.append((name, data[:4], data[4:], base64.b64encode(data).decode() == payload))
-    need(len(lines) <= 100)
+    need(len(lines) <= 1100)
     return text + "\n", lines
 
 
@@ -251,7 +252,7 @@ def bytes_max(path: str) -> int:
         return 4 * 2**20
     if "/tile/" in path:
         return 256 * 65537 if "/tile/entries/" in path else 8192
-    return 512 if path.endswith("/vkey") else 65536
+    return 512 if path.endswith("/vkey") else 262144
 
 
 def era_of(path: str) -> tuple[str, int] | None:
@@ -261,7 +262,7 @@ def era_of(path: str) -> tuple[str, int] | None:
         return None
     tile = TILE.fullmatch(found[4])
     is_tile = tile and int(re.sub("[x/]", "", tile[1])) <= (2**63 - 1) // 256 and int(tile[2] or 1) < 256
-    is_file = found[4] in ("checkpoint", "checkpoint.certified", "vkey")
+    is_file = found[4] in ("checkpoint", "checkpoint.certified", "vkey") or KEPT.fullmatch(found[4])
     return (found[1], int(found[2])) if is_tile or is_file else None
 
 

@@ -143,7 +143,8 @@ class State:
             rosters,
         )
         self.head, self.hour, self.seen, self.undecided = ledger_id, 0, set(), False  # type: ignore[var-annotated]
-        self.who = Who(None, (), None, {}, {})
+        self.who = Who((), (), {}, {})
+        self.undecided_at: int | None = None
         self.hashes: list[bytes] = []
 
     def step(self, raw: bytes) -> tuple[set[str], dict[str, Any] | None]:
@@ -191,7 +192,7 @@ class State:
         unknown = any(one["hash"] not in self.rosters for one in adopts)
         if self.undecided or (i == 0 and unknown):
             found.add("adopt.undecided")
-            self.undecided = True
+            self._stop(i)
             return
         roster = self.rosters[adopts[0]["hash"]] if i == 0 and adopts else self.who.roster
         day = leaf["hour"] // 24
@@ -212,14 +213,19 @@ class State:
         if not found:
             self.who = who
         elif unknown and found == {"adopt.undecided"}:
-            self.undecided = True
+            self._stop(i)
+
+    def _stop(self, i: int) -> None:
+        self.undecided_at = i if self.undecided_at is None else self.undecided_at
+        self.undecided = True
 
 
 class Who:
     """Who may write after a prefix; never changed in place."""
 
-    def __init__(self, roster: Any, cards: Any, adopt: Any, grants: Any, revoked: Any) -> None:
-        self.roster, self.cards, self.adopt, self.grants, self.revoked = roster, cards, adopt, grants, revoked
+    def __init__(self, cards: Any, adopts: Any, grants: Any, revoked: Any) -> None:
+        self.cards, self.adopts, self.grants, self.revoked = cards, adopts, grants, revoked
+        self.adopt, self.roster = (adopts[-1][0], adopts[-1][2]) if adopts else (None, None)
 
     def root(self, agency: str) -> bytes | None:
         return self.roster["roots"].get(agency) if self.roster else None
@@ -284,6 +290,9 @@ class Who:
                 name in pins and (pin or [0])[0] < (pins[name] or [0])[0] for name, pin in v["cards"].items()
             ):
                 found.add("adopt.cards")
+            used = {*self.grants, *self.revoked, *(key for old, _ in self.cards for key, _ in uses(old))}
+            if roster["roots"].get(agency) != self.root(agency) and roster["roots"].get(agency) in used:
+                found.add("adopt.key")
         elif v["kind"] == "staff.grant":
             held = {self.root(agency), *(key for old, _ in self.cards for key, _ in uses(old))}
             if v["key"] in self.revoked or v["key"] in held or len(self.grants.get(v["key"], ())) >= 256:
@@ -300,13 +309,13 @@ class Who:
         return found
 
     def after(self, v: dict[str, Any], author: bytes, place: tuple[int, int], rosters: Any) -> Who:
-        new = Who(self.roster, self.cards, self.adopt, self.grants, self.revoked)
+        cards, adopts, grants, revoked = self.cards, self.adopts, self.grants, self.revoked
         if v["kind"] == "agency.card":
-            new.cards = (*self.cards, (v, place))
+            cards = (*cards, (v | {"author": author}, place))
         elif v["kind"] == "roster.adopt":
-            new.adopt, new.roster = v, rosters[v["hash"]]
+            adopts = (*adopts, (v, place, rosters[v["hash"]]))
         elif v["kind"] == "staff.grant":
-            new.grants = self.grants | {v["key"]: (*self.grants.get(v["key"], ()), (v, place, author))}
+            grants = grants | {v["key"]: (*grants.get(v["key"], ()), (v, place, author))}
         elif v["kind"] == "staff.revoke":
-            new.revoked = self.revoked | {v["key"]: place}
-        return new
+            revoked = revoked | {v["key"]: place}
+        return Who(cards, adopts, grants, revoked)

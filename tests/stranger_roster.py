@@ -63,9 +63,14 @@ def parse_roster(raw: bytes) -> dict[str, Any]:
     def refuse(_: str) -> None:
         raise Bad
 
+    def whole(text: str) -> int:
+        need(text != "-0")
+        return int(text)
+
     need(len(raw) <= 4 * 2**20)
     try:
-        v = json.loads(raw.decode(), object_pairs_hook=unique, parse_float=refuse, parse_constant=refuse)
+        hooks = {"parse_int": whole, "parse_float": refuse, "parse_constant": refuse}
+        v = json.loads(raw.decode(), object_pairs_hook=unique, **hooks)
         json.dumps(v, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise Bad from None

@@ -7,13 +7,15 @@ the logs out as the static tree that `MemorySource` serves.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ledger import note
 from ledger.chain import ChainState, Judged, extend, open_log
-from ledger.checkpoint import Checkpoint, sign_checkpoint
+from ledger.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
+from ledger.cosignature import cosign
 from ledger.entry import Entry, PrivateBodies, sign_private, sign_public
 from ledger.errors import Malformed
 from ledger.governance import (
@@ -28,10 +30,10 @@ from ledger.governance import (
 )
 from ledger.keys import SigningKey, sealing_public_key
 from ledger.leaf import make_leaf
-from ledger.merkle import leaf_hash
-from ledger.names import Origin, root_key_name
+from ledger.merkle import leaf_hash, root_of
+from ledger.names import Head, Origin, root_key_name, witness_key_name
 from ledger.record import Basis, Record, make_record
-from ledger.roster import Roster, format_roster, parse_roster, signing_text
+from ledger.roster import Ends, Roster, format_roster, parse_roster, signing_text
 from ledger.statute import default_statute_json
 from ledger.tile_fold import TileFold
 from ledger.tiles import bundles_of, encode_bundle, format_path
@@ -78,6 +80,8 @@ class Log:
     agency: str
     state: ChainState
     leaves: list[bytes] = field(default_factory=list)
+    kept: dict[str, bytes] = field(default_factory=dict)
+    """Notes beside the checkpoint, by their file."""
 
     @property
     def origin(self) -> Origin:
@@ -143,6 +147,24 @@ class Log:
         }
         return Card(**(fields | changes))
 
+    def next_card(self, **changes: Any) -> Card:
+        """The current card with changes, as the one after it."""
+        last = self.state.authority.cards[-1]
+        return replace(last.card, number=last.card.number + 1, before=last.hash, void_from={}, **changes)
+
+    def pins(self) -> dict[str, tuple[int, bytes] | None]:
+        """The newest card of each other agency of the newest roster, where it has opened a log."""
+        cards = {
+            name: (placed.card.number, placed.hash)
+            for name, log in self.world.logs.items()
+            if (placed := log.state.authority.card)
+        }
+        return {name: cards.get(name) for name in self.world.roster.agencies if name != self.agency}
+
+    def end(self) -> Ends:
+        """What a roster states that ends the log as it is now."""
+        return Ends(head=Head(self.origin.era, self.state.size, self.state.tree.root()), next_era=2)
+
     def adopt(self, **changes: Any) -> Adopt:
         roster = self.world.roster
         others = {name: None for name in roster.agencies if name != self.agency}
@@ -166,22 +188,37 @@ class Log:
         fields: dict[str, Any] = {"role": "clerk", "unit": "school-1", "kinds": kinds} | changes
         return make_scope(Scope(**fields), seed(f"scope {name}")[:16])
 
-    def checkpoint(self) -> bytes:
-        tree = self.state.tree
+    def checkpoint(self, size: int | None = None) -> bytes:
+        """The signed note of the whole log, or of its first ``size`` leaves."""
+        hashes = [leaf_hash(raw) for raw in self.leaves[:size]]
         return sign_checkpoint(
-            Checkpoint(origin=str(self.origin), size=tree.size, root=tree.root()), self.key("log")
+            Checkpoint(origin=str(self.origin), size=len(hashes), root=root_of(hashes)), self.key("log")
         )
 
-    def files(self) -> dict[str, bytes]:
-        """The log as files of the static tree."""
-        base = self.origin.path
+    def cosigned(
+        self, witnesses: Iterable[str], size: int | None = None, keys: Mapping[str, str] | None = None
+    ) -> bytes:
+        """The checkpoint with lines of these agencies' witnesses; ``keys`` gives some of them another key."""
+        text = note.parse_note(signed := self.checkpoint(size)).text
+        lines = signed.decode().removeprefix(text + "\n").splitlines()
+        for number, name in enumerate(witnesses):
+            secret = key((keys or {}).get(name, f"{name} witness"))
+            lines.append(cosign(text, witness_key_name("test", name), secret, 1_800_000_000 + number))
+        return note.format_note(text, lines)
+
+    def files(self, size: int | None = None) -> dict[str, bytes]:
+        """The log, or its first ``size`` leaves, as files of the static tree."""
+        base, leaves = self.origin.path, self.leaves[:size]
         vkey = note.format_vkey(note.verifier_of(str(self.origin), self.key("log").public_key))
-        files = {f"{base}/checkpoint": self.checkpoint(), f"{base}/vkey": f"{vkey}\n".encode()}
-        for tile in bundles_of(0, len(self.leaves)):
+        files = {f"{base}/checkpoint": self.checkpoint(size), f"{base}/vkey": f"{vkey}\n".encode()}
+        for file, data in self.kept.items():
+            if parse_checkpoint(note.parse_note(data).text).size <= len(leaves):
+                files[f"{base}/{file}"] = data
+        for tile in bundles_of(0, len(leaves)):
             start = tile.index * 256
-            files[f"{base}/{format_path(tile)}"] = encode_bundle(self.leaves[start : start + tile.width])
+            files[f"{base}/{format_path(tile)}"] = encode_bundle(leaves[start : start + tile.width])
         fold = TileFold()
-        tiles = [made for raw in self.leaves for made in fold.append(leaf_hash(raw))]
+        tiles = [made for raw in leaves for made in fold.append(leaf_hash(raw))]
         for tile, hashes in [*tiles, *fold.partial()]:
             files[f"{base}/{format_path(tile)}"] = b"".join(hashes)
         return files
@@ -196,9 +233,11 @@ class World:
             roster.setdefault("recovery_key", key("recovery").public_key)
         fields = {"ledger": "test", "agencies": roots, "statute": default_statute_json()} | roster
         self.roster: Roster = parse_roster(format_roster(**fields))
+        self.root_names = {name: f"{name} root" for name in roots}
         self.ledger_id = self.roster.hash
         self.rosters = {self.roster.hash: self.roster}
         self.signatures = self.sign_roster(self.roster, agencies=list(roots))
+        self.versions = [(self.roster, self.signatures)]
         self.logs = {name: self._log(name) for name in roots}
         if opened:
             for log in self.logs.values():
@@ -208,14 +247,34 @@ class World:
     def sign_roster(self, roster: Roster, agencies: Iterable[str], *, recovery: bool = False) -> bytes:
         """The signed note over a roster version by some root keys."""
         text = signing_text(roster)
-        lines = [note.sign_note(text, root_key_name("test", name), key(f"{name} root")) for name in agencies]
+        names = {name: self.root_names.get(name, f"{name} root") for name in agencies}
+        lines = [note.sign_note(text, root_key_name("test", name), key(root)) for name, root in names.items()]
         if recovery:
             lines.append(note.sign_note(text, "test/recovery", key("recovery")))
         return note.format_note(text, lines)
 
+    def next_roster(self, agencies: Mapping[str, str], **changes: Any) -> Roster:
+        """Make the next version, signed by all of the one before; ``agencies`` maps ids to names of keys."""
+        before, recovery = self.roster, self.roster.recovery_key is not None
+        roots = {name: key(secret).public_key for name, secret in agencies.items()}
+        if len(roots) < 3:
+            changes.setdefault("recovery_key", key("recovery").public_key)
+        fields = {"ledger": "test", "agencies": roots, "statute": json.loads(before.raw)["statute"]}
+        fields |= {"version": before.version + 1, "before": before.hash}
+        self.roster = parse_roster(format_roster(**(fields | changes)))
+        self.rosters[self.roster.hash] = self.roster
+        self.versions.append((self.roster, self.sign_roster(self.roster, before.agencies, recovery=recovery)))
+        self.root_names |= agencies
+        for name in roots:
+            self.logs.setdefault(name, self._log(name))
+        return self.roster
+
     def tree(self) -> dict[str, bytes]:
         """The whole ledger as files."""
-        files = {"roster/1.json": self.roster.raw, "roster/1.note": self.signatures}
+        files = {}
+        for roster, signatures in self.versions:
+            files[f"roster/{roster.version}.json"] = roster.raw
+            files[f"roster/{roster.version}.note"] = signatures
         for log in self.logs.values():
             files |= log.files()
         return files
