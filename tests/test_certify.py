@@ -19,9 +19,10 @@ from ledger.entry import Entry
 from ledger.merkle import leaf_hash
 from ledger.names import Place
 from ledger.note import Note, parse_note
-from ledger.report import Report
+from ledger.report import Level, Report
 from ledger.verify import verify
 from tests.test_roster import small_statute
+from tests.test_stranger import agreed
 from tests.world import AGENCIES, Log, MemorySource, World, record
 
 FOUR = ("centre", "district", "port", "sport")
@@ -70,7 +71,7 @@ def is_certified(log: Log, witnesses: Iterable[str], *, size: int | None = None,
 
 
 def certified(log: Log, notes: Mapping[str, bytes]) -> tuple[int, set[int]]:
-    """Size and versions with a transition, by the module; the verifier must find the same size."""
+    """Size and versions with a transition, by the module; both verifiers must find the same size."""
     parsed = [parse_note(data) for data in notes.values()]
     found = certify.certify(parsed, log.state.authority, cards(log.world))
     log.kept = dict(notes)
@@ -80,8 +81,11 @@ def certified(log: Log, notes: Mapping[str, bytes]) -> tuple[int, set[int]]:
     return found.size, set(found.transitions)
 
 
-def judge(world: World, **options: Any) -> Report:
-    return verify(MemorySource(world.tree()), world.ledger_id, **options)
+def judge(world: World, level: Level = "leaf") -> Report:
+    """Our report, which the stranger's verifier gives too."""
+    files = world.tree()
+    agreed(files, world.ledger_id, level)
+    return verify(MemorySource(files), world.ledger_id, level=level)
 
 
 def joined(pins: bool = True) -> World:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import pytest
 
@@ -13,9 +14,9 @@ from ledger.merkle import prove_inclusion_in
 from ledger.note import format_vkey, verifier_of
 from ledger.presentation import make_presentation
 from ledger.proof import TlogProof, format_proof, parse_proof
-from ledger.report import Report
+from ledger.report import Level, Report
 from ledger.verify_proof import is_proof, verify_proof, verify_with_key
-from tests.world import Log, MemorySource, World, key, record, seed
+from tests.world import AGENCIES, Log, MemorySource, World, key, record, seed
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +161,127 @@ def test_the_same_leaf_under_a_second_history_is_refused(world: World) -> None:
         log.take(log.leaf(log.private([record("notice", subject=f"other {number}")], number=9)))
     codes = [one.violation.rule.name for one in judge(twins[1], shown(twins[0].logs["district"])).problems]
     assert codes == ["checkpoint.root"]
+
+
+# Certified receipts
+
+
+def pinned() -> Log:
+    """A log with one private entry at index 3, after an adopt that pins the others."""
+    world = World()
+    log = world.logs["district"]
+    log.take(log.leaf(log.entry([log.adopt(cards=log.pins())], by="desk")))
+    log.take(log.leaf(log.private([record("notice")])))
+    return log
+
+
+def certified_receipt(log: Log, witnesses: Iterable[str], index: int = 3) -> bytes:
+    """The receipt of an entry, its checkpoint cosigned."""
+    return format_proof(dataclasses.replace(receipt(log, index), checkpoint=log.cosigned(witnesses)))
+
+
+def at_level(log: Log, proof: bytes, level: Level = "certified") -> tuple[str, int, list[str]]:
+    """Verdict, certified size and broken rules."""
+    report = verify_proof(proof, MemorySource(log.world.tree()), log.world.ledger_id, verify_many, level)
+    [line] = report.logs
+    return report.verdict, line.certified_size, [one.violation.rule.name for one in report.problems]
+
+
+def test_a_receipt_with_a_quorum_of_pinned_witnesses_is_certified() -> None:
+    """By its own cosignatures, whatever the files of the log hold."""
+    log = pinned()
+    proof = certified_receipt(log, AGENCIES)
+    assert at_level(log, proof) == ("verified", 4, [])
+    assert at_level(log, proof, "leaf") == ("verified", 4, [])
+    log.take(log.leaf(log.private([record("enrolment")], number=1)))
+    assert at_level(log, proof) == ("verified", 4, [])
+
+
+@pytest.mark.parametrize(
+    "witnesses", [[], ["centre", "district"], ["centre", "centre", "district"], ["centre", "district", "x"]]
+)
+def test_a_receipt_with_less_than_a_quorum_is_not_certified(witnesses: list[str]) -> None:
+    """At level leaf that is no problem of it."""
+    log = pinned()
+    proof = certified_receipt(log, witnesses)
+    assert at_level(log, proof) == ("incomplete", 0, ["log.level"])
+    assert at_level(log, proof, "leaf") == ("verified", 0, [])
+
+
+def test_a_receipt_below_the_logs_certified_checkpoint_is_certified_by_it() -> None:
+    """The first receipt that the node gave has no cosignature: the dossier knows more by now."""
+    log = pinned()
+    proof = format_proof(receipt(log, 3))
+    log.take(log.leaf(log.private([record("enrolment")], number=1)))
+    late = format_proof(receipt(log, 4))
+    log.kept["checkpoint.certified"] = log.cosigned(AGENCIES, 4)
+    assert at_level(log, proof) == ("verified", 4, [])
+    assert at_level(log, late) == ("incomplete", 4, ["log.level"])
+
+
+def test_a_receipt_newer_than_the_dossier_is_not_certified_by_it() -> None:
+    """An adopt that pins other keys may lie between: nobody knows under what it stands."""
+    log = pinned()
+    older = log.world.tree() | log.files(3)
+    proof = certified_receipt(log, AGENCIES)
+    for name in [name for name in older if name.endswith(".p/4")]:
+        del older[name]
+    report = verify_proof(proof, MemorySource(older), log.world.ledger_id, verify_many, "certified")
+    assert (report.verdict, report.logs[0].certified_size) == ("incomplete", 0)
+
+
+def test_a_cosigned_second_history_is_convicted_and_certifies_nothing() -> None:
+    """The quorum lies together with the log key: the dossier in hand shows the other root."""
+    log, twin = pinned(), pinned()
+    twin.take(twin.leaf(twin.private([record("enrolment")], number=1)))
+    log.take(log.leaf(log.private([record("enrolment")], number=2)))
+    assert at_level(log, certified_receipt(twin, AGENCIES)) == (
+        "failed",
+        0,
+        ["checkpoint.root", "log.level"],
+    )
+
+
+def test_a_receipt_under_a_new_version_needs_the_transition_in_the_dossier() -> None:
+    """The same rule as for a log: without it nothing later is certified."""
+    log = pinned()
+    world = log.world
+    for other in world.logs.values():
+        if other is not log:
+            other.take(other.leaf(other.entry([other.adopt(cards=other.pins())], by="desk")))
+    new = [f"new{number}" for number in range(4)]
+    left = ("centre", "sport")
+    world.next_roster(
+        {name: f"{name} root" for name in ("district", *new)},
+        ends={name: world.logs[name].end() for name in left},
+    )
+    for name in new:
+        world.logs[name].take(world.logs[name].leaf(world.logs[name].opening()))
+    log.take(log.leaf(log.entry([log.adopt(cards=log.pins())], by="desk", created_day=1)))
+    transition = log.cosigned([*new, *AGENCIES])
+    log.take(log.leaf(log.private([record("enrolment")], number=1)))
+    proof = certified_receipt(log, [*new, "district"], index=5)
+    assert at_level(log, proof) == ("incomplete", 0, ["log.level"])
+    log.kept["certified/2"] = transition
+    assert at_level(log, proof) == ("verified", 6, [])
+
+
+def test_under_a_policy_its_quorum_certifies() -> None:
+    """With a quorum of `none` nothing is, and level certified says so."""
+    log = pinned()
+    lines = [f"log {format_vkey(verifier_of(str(log.origin), log.key('log').public_key))}"]
+    for name in AGENCIES:
+        vkey = format_vkey(verifier_of(f"test/{name}/witness", key(f"{name} witness").public_key, 4))
+        lines.append(f"witness {name} {vkey}")
+    quorum = "\n".join([*lines, f"group all all {' '.join(AGENCIES)}", "quorum all"])
+    none = "\n".join([*lines, "quorum none"])
+    whole, part = certified_receipt(log, AGENCIES), certified_receipt(log, AGENCIES[:2])
+    for proof, text, level, outcome in (
+        (whole, quorum, "certified", ("verified", 4)),
+        (whole, quorum, "leaf", ("verified", 4)),
+        (part, quorum, "leaf", ("incomplete", 0)),
+        (whole, none, "certified", ("incomplete", 0)),
+        (whole, none, "leaf", ("verified", 0)),
+    ):
+        report = verify_with_key(proof, log.world.ledger_id, text, level)  # type: ignore[arg-type]
+        assert (report.verdict, report.logs[0].certified_size) == outcome
