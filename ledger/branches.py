@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from ledger.errors import Undecided
-from ledger.merkle import EMPTY_ROOT, HashReader, root_at
+from ledger.merkle import EMPTY_ROOT, HashReader
 from ledger.names import Head
 from ledger.tiles import first_difference
 
@@ -46,6 +46,10 @@ class BranchReader(Protocol):
         """The hash tree of the leaves."""
         ...
 
+    def root_at(self, size: int) -> bytes | None:
+        """The root of the first ``size`` leaves, 1 or more; None beyond the last."""
+        ...
+
     def leaves(self, start: int, end: int) -> Iterable[bytes]:
         """The encoded leaves [start, end)."""
         ...
@@ -67,12 +71,11 @@ class Branches:
         self._of_era: dict[int, list[BranchReader]] = {}
         for branch in self.all:
             self._of_era.setdefault(branch.head.era, []).append(branch)
-        self._roots: dict[tuple[Head, int], bytes] = {}
 
     def holding(self, head: Head) -> BranchReader | None:
         """Return a branch in hand that has ``head``, or None."""
-        of_era = self._of_era.get(head.era, ())
-        return next((one for one in of_era if self._has(one, head.size, head.root)), None)
+        of_era = [one for one in self._of_era.get(head.era, ()) if 0 < head.size <= one.head.size]
+        return next((one for one in of_era if head in (one.head, self._at(one, head.size))), None)
 
     def history(self, head: Head) -> History:
         """Return the history of ``head``; `Undecided` if a branch on the way is not in hand."""
@@ -150,16 +153,16 @@ class Branches:
     def _root(self, own: Head, size: int) -> bytes:
         return EMPTY_ROOT if not size else self._root_of(self._branch(own), size)
 
-    def _has(self, branch: BranchReader, size: int, root: bytes) -> bool:
-        return 0 < size <= branch.head.size and self._root_of(branch, size) == root
+    @staticmethod
+    def _at(branch: BranchReader, size: int) -> Head | None:
+        root = branch.root_at(size)
+        return None if root is None else Head(branch.head.era, size, root)
 
     def _root_of(self, branch: BranchReader, size: int) -> bytes:
-        if size == branch.head.size:
-            return branch.head.root
-        known = self._roots.get((branch.head, size))
-        if known is None:
-            known = self._roots[branch.head, size] = root_at(branch.reader, size)
-        return known
+        root = branch.head.root if size == branch.head.size else branch.root_at(size)
+        if root is None:
+            raise Undecided(f"the root of {size} leaves of era {branch.head.era} is not in hand")
+        return root
 
 
 def branch_name(branch: BranchReader, stored: Sequence[BranchReader]) -> bytes | None:

@@ -13,7 +13,7 @@ from ledger.governance import Card, Reconcile, Revoke
 from ledger.keys import verify_many
 from ledger.leaf import parse_leaf
 from ledger.lineage import Facts, choose_closes, choose_kept
-from ledger.merkle import leaf_hash
+from ledger.merkle import leaf_hash, root_at
 from ledger.names import Head
 from ledger.opening import Plan, Terms, opening_leaves, plan_opening, sign_opening
 from tests.trees import MemoryTree
@@ -42,6 +42,9 @@ class Branch:
     @cached_property
     def note(self) -> bytes:
         return self.log.checkpoint()
+
+    def root_at(self, size: int) -> bytes | None:
+        return root_at(self.reader, size) if size <= self.head.size else None
 
     def leaves(self, start: int, end: int) -> Iterable[bytes]:
         return self.log.leaves[start:end]
