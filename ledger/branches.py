@@ -69,11 +69,14 @@ class Branches:
     def __init__(self, branches: Iterable[BranchReader]) -> None:
         self.all: tuple[BranchReader, ...] = tuple(sorted(branches, key=lambda one: _order(one.head)))
         self._of_era: dict[int, list[BranchReader]] = {}
+        self._by_head = {branch.head: branch for branch in self.all}
         for branch in self.all:
             self._of_era.setdefault(branch.head.era, []).append(branch)
 
     def holding(self, head: Head) -> BranchReader | None:
         """Return a branch in hand that has ``head``, or None."""
+        if head in self._by_head:
+            return self._by_head[head]
         of_era = [one for one in self._of_era.get(head.era, ()) if 0 < head.size <= one.head.size]
         return next((one for one in of_era if head in (one.head, self._at(one, head.size))), None)
 

@@ -110,7 +110,9 @@ def choose_closes(branches: Branches, kept: Head) -> list[Head]:
         is_closed = any(branches.covers(one, head) for one in (*found, *done))
         if not is_closed and not branches.contains(history, head):
             found.append(head)
-    return sorted(found[:HEADS_MAX], key=_by_root)
+        if len(found) == HEADS_MAX:
+            break
+    return sorted(found, key=_by_root)
 
 
 def choose_lists(

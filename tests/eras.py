@@ -13,7 +13,7 @@ from ledger.governance import Card, Reconcile, Revoke
 from ledger.keys import verify_many
 from ledger.leaf import parse_leaf
 from ledger.lineage import Facts, choose_closes, choose_kept
-from ledger.merkle import leaf_hash, root_at
+from ledger.merkle import EMPTY_ROOT, leaf_hash, root_at
 from ledger.names import Head
 from ledger.opening import Plan, Terms, opening_leaves, plan_opening, sign_opening
 from tests.trees import MemoryTree
@@ -164,3 +164,16 @@ def dishonest(log: Log, reconcile: Reconcile, moved: Iterable[Any] = (), **optio
 def rules_of(log: Log) -> list[tuple[int, str]]:
     """What a log's leaves break: (index, rule)."""
     return [(one.index, each.rule.name) for one in log.judged() for each in one.violations]
+
+
+def nothing(kept: Head, **changes: Any) -> Reconcile:
+    """A reconcile that closes, carries and sets aside nothing."""
+    fields: dict[str, Any] = {
+        "kept": kept,
+        "closes": (),
+        "carried": (0, EMPTY_ROOT),
+        "set_aside": (0, EMPTY_ROOT),
+        "hour": HOUR + 5,
+        "reason_code": "key_lost",
+    }
+    return Reconcile(**(fields | changes))
