@@ -9,7 +9,7 @@ from typing import Any
 
 from ledger.branches import Branches
 from ledger.chain import ChainState, extend, head_of, open_era, reconcile_of
-from ledger.governance import Card, Reconcile, Revoke
+from ledger.governance import Adopt, Card, Reconcile, Revoke
 from ledger.keys import verify_many
 from ledger.leaf import parse_leaf
 from ledger.lineage import Facts, choose_closes, choose_kept
@@ -111,6 +111,12 @@ def era_after(logs: Sequence[Log], kept: Head, era: int, log_office: str = "") -
     return replace(logs[0], state=start, start=start, leaves=[], kept={}, before=before, log_office=office)
 
 
+def adopt_again(log: Log) -> Adopt:
+    """The adopt of an opening: the pins stay as they were."""
+    last = log.state.authority.adopt
+    return log.adopt(cards=dict(last.adopt.cards)) if last else log.adopt()
+
+
 def plan_for(
     log: Log,
     logs: Iterable[Log],
@@ -124,7 +130,7 @@ def plan_for(
     fields: dict[str, Any] = {
         "root_key": log.key("root").public_key,
         "card": card or log.next_card(origin=str(log.origin), log_key=log.key(log.log_office).public_key),
-        "adopt": log.adopt(),
+        "adopt": adopt_again(log),
         "revokes": tuple(revokes),
         "hour": hour,
         "reason_code": "fork",
@@ -155,7 +161,7 @@ def dishonest(log: Log, reconcile: Reconcile, moved: Iterable[Any] = (), **optio
         origin=str(log.origin), log_key=log.key(log.log_office).public_key
     )
     revokes = options.pop("revokes", ())
-    entry = log.entry([card, log.adopt(), reconcile, *revokes], by=by)
+    entry = log.entry([card, adopt_again(log), reconcile, *revokes], by=by)
     for raw in opening_leaves(log.state, entry, moved, options.pop("hour", reconcile.hour)):
         log.append(raw)
     return log

@@ -37,7 +37,7 @@ from tests.stranger_bytes import (
 from tests.stranger_log import DOMAIN, State, Who, parse_leaf
 from tests.stranger_roster import check_chain, check_quorum, parse_roster, q, signed_by
 
-UNDECIDED = {"roster.missing", "log.missing", "log.era", "log.level", "adopt.undecided"}
+UNDECIDED = {"roster.missing", "log.missing", "log.level", "adopt.undecided"}
 OWNERS = words(
     "leaf.form leaf.prev leaf.hour entry.ledger entry.agency entry.repeated entry.sunset opening.form "
     "card.chain card.keys adopt.version adopt.key adopt.cards reconcile.era"

@@ -359,11 +359,10 @@ def test_a_vkey_of_another_key() -> None:
     assert (report.verdict, codes(report)) == ("failed", ["vkey.differs"])
 
 
-@covers("log.era")
-def test_a_later_era_is_named_and_not_judged() -> None:
-    """Kept and shown: this version cannot say whether it holds."""
+def test_a_later_era_of_noise_is_no_era() -> None:
+    """Its checkpoint is none, and the log is judged as if it were not there."""
     report = judge(TREE | {"log/district/2/checkpoint": b"x"})
-    assert (report.verdict, codes(report)) == ("incomplete", ["log.era"])
+    assert (report.verdict, codes(report)) == ("failed", ["checkpoint.form"])
 
 
 # Leaves and tiles that a dishonest owner signs
