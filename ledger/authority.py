@@ -103,12 +103,13 @@ class Authority:
     @property
     def adopt(self) -> PlacedAdopt | None:
         """The adopt that holds now."""
-        return self.adopts[-1] if self.adopts else None
+        return self.adopts.last
 
     @property
     def roster(self) -> Roster | None:
         """The roster version adopted last."""
-        return self.adopts[-1].roster if self.adopts else None
+        adopt = self.adopts.last
+        return None if adopt is None else adopt.roster
 
     @property
     def root_key(self) -> bytes | None:

@@ -22,6 +22,11 @@ class GrownList(Sequence[Item]):
         self._items: list[Item] = [] if items is None else items
         self._size = size
 
+    @property
+    def last(self) -> Item | None:
+        """The item at the end, or None."""
+        return self._items[self._size - 1] if self._size else None
+
     def with_item(self, item: Item) -> GrownList[Item]:
         """Return the sequence that has ``item`` at its end."""
         is_newest = len(self._items) == self._size

@@ -6,8 +6,10 @@ The worlds have the small statute; `Log.cosigned` makes the notes, `certified` a
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,8 @@ from ledger.names import Place
 from ledger.note import Note, parse_note
 from ledger.report import Level, Report
 from ledger.verify import verify
+from node import dossier
+from node.sources import open_path
 from tests.test_roster import small_statute
 from tests.test_stranger import agreed
 from tests.world import AGENCIES, Log, MemorySource, World, record
@@ -338,6 +342,23 @@ def test_an_agency_with_a_new_root_key_counts_only_by_a_card_of_that_key() -> No
     assert is_certified(log, ["sport", "centre", "district"])
 
 
+def test_a_version_that_drops_agencies_and_changes_a_root_key_needs_the_old_quorum() -> None:
+    """Two of the new version, one of them under a key that the old one did not know, are not enough."""
+    world = world_of()
+    stay = {"sport": "sport root", "port": "port root 2"}
+    world.next_roster(stay, ends={name: world.logs[name].end() for name in FOUR if name != "sport"})
+    log, port = world.logs["sport"], world.logs["port"]
+    adopt(port)
+    port.take(port.leaf(port.entry([port.next_card(urls=())], by="root 2")))
+    adopt(log)
+    assert not is_certified(log, ["sport", "port"])
+    assert is_certified(log, ["sport", "port", "centre"])
+    assert certified(log, {"checkpoint": log.cosigned(["sport", "port", "district"])}) == (
+        log.state.size,
+        {2},
+    )
+
+
 def test_a_version_cannot_be_skipped_by_adopting_once_more() -> None:
     """With no certified note between, the quorum of each version since the last certified one is needed."""
     world = world_of()
@@ -430,6 +451,55 @@ def test_a_missing_transition_is_named_by_the_verifier() -> None:
     report = judge(world, level="certified")
     assert not [one for one in report.problems if one.log == "test/centre/1"]
     assert not [one for one in report.warnings if "was not read" in one or "certified/2" in one]
+
+
+def test_a_bit_flipped_in_a_note_never_certifies_more() -> None:
+    """In any line of any kept note: both verifiers say the same, and never that more is certified."""
+    world = replaced(2)
+    log = world.logs["centre"]
+    new = [name for name in world.roster.agencies if name not in FOUR]
+    log.kept["certified/2"] = log.cosigned([*new, "centre", "sport", "port"])
+    write(log)
+    log.kept["checkpoint.certified"] = log.cosigned([*new, "centre"])
+    files, dice = world.tree(), random.Random(6)
+    whole = agreed(files, world.ledger_id, "certified")
+    sizes = {one["origin"]: one["certified_size"] for one in whole["logs"]}
+    assert sizes["test/centre/1"] == log.state.size
+    for _ in range(60):
+        name = f"log/centre/1/{dice.choice(sorted(log.kept))}"
+        spoiled = bytearray(files[name])
+        spoiled[dice.randrange(len(spoiled))] ^= 1 << dice.randrange(8)
+        report = agreed(files | {name: bytes(spoiled)}, world.ledger_id, "certified")
+        assert all(one["certified_size"] <= sizes[one["origin"]] for one in report["logs"])
+
+
+def test_a_note_under_another_version_is_no_transition_whatever_its_file_is_called() -> None:
+    """A certified note of version 1 in the file of version 2 certifies what it certifies, and no more."""
+    world = replaced(2)
+    log = world.logs["centre"]
+    new = [name for name in world.roster.agencies if name not in FOUR]
+    early = log.cosigned(FOUR, 3)
+    write(log)
+    log.kept = {"certified/2": early, "checkpoint.certified": log.cosigned([*new, "centre"])}
+    report = judge(world)
+    assert {one.agency: one.certified_size for one in report.logs}["centre"] == 3
+    assert any("certified/2 is not the first certified" in one for one in report.warnings)
+
+
+def test_a_dossier_carries_what_certifies_its_logs(tmp_path: Path) -> None:
+    """Kept notes are members like all others, in order of name, and each is read."""
+    world = replaced(2)
+    log = world.logs["centre"]
+    new = [name for name in world.roster.agencies if name not in FOUR]
+    log.kept["certified/2"] = log.cosigned([*new, "centre", "sport", "port"])
+    write(log)
+    log.kept["checkpoint.certified"] = log.cosigned([*new, "centre"])
+    members = dict(dossier.members_of(MemorySource(world.tree()), world.ledger_id))
+    assert members == world.tree()
+    dossier.write(tmp_path / "d.zip", members.items())
+    report = verify(open_path(tmp_path / "d.zip"), world.ledger_id)
+    assert {one.agency: one.certified_size for one in report.logs}["centre"] == log.state.size
+    assert not [one for one in report.warnings if "certified" in one]
 
 
 def test_behind_an_adopt_that_is_not_in_hand_nothing_is_certified() -> None:

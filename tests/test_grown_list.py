@@ -23,6 +23,7 @@ def test_every_version_stays_as_it_was() -> None:
             versions.append((grown.with_item(number), (*expected, number)))
     for grown, expected in versions:
         assert tuple(grown) == expected and len(grown) == len(expected)
+        assert grown.last == (expected[-1] if expected else None)
         assert list(reversed(grown)) == list(reversed(expected))
         assert grown[1:-1] == list(expected[1:-1]) and grown[::-2] == list(expected[::-2])
         assert all(grown[place] == expected[place] for place in range(-len(expected), len(expected)))

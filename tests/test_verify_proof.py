@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
+from cli.audit import _verify_proof
 from ledger import codec
 from ledger.errors import LedgerError
 from ledger.keys import verify_many
@@ -16,6 +18,7 @@ from ledger.presentation import make_presentation
 from ledger.proof import TlogProof, format_proof, parse_proof
 from ledger.report import Level, Report
 from ledger.verify_proof import is_proof, verify_proof, verify_with_key
+from node import dossier
 from tests.world import AGENCIES, Log, MemorySource, World, key, record, seed
 
 
@@ -285,3 +288,20 @@ def test_under_a_policy_its_quorum_certifies() -> None:
     ):
         report = verify_with_key(proof, log.world.ledger_id, text, level)  # type: ignore[arg-type]
         assert (report.verdict, report.logs[0].certified_size) == outcome
+
+
+def test_the_command_takes_the_level_for_proofs_too(tmp_path: Path) -> None:
+    """With a dossier and with a policy beside the proof."""
+    log = pinned()
+    dossier.write(tmp_path / "keys.zip", sorted(log.world.tree().items()))
+    vkey = format_vkey(verifier_of(str(log.origin), log.key("log").public_key))
+    (tmp_path / "keys.txt").write_text(f"log {vkey}\nquorum none\n")
+    for witnesses, keys, verdict in (
+        (AGENCIES, "keys.zip", "verified"),
+        (AGENCIES[:2], "keys.zip", "incomplete"),
+        (AGENCIES, "keys.txt", "incomplete"),
+    ):
+        proof = tmp_path / "entry.tlog-proof"
+        proof.write_bytes(certified_receipt(log, witnesses))
+        report = _verify_proof(proof, log.world.ledger_id, str(tmp_path / keys), "certified")
+        assert report.verdict == verdict
