@@ -259,10 +259,13 @@ class LogVerifier:
     def _claim(self, file: str, raw: bytes) -> Checkpoint | None:
         """What a checkpoint says, before anything of it is checked."""
         try:
-            return parse_checkpoint(note.parse_note(raw).text)
+            claim = parse_checkpoint(note.parse_note(raw).text)
+            if claim.extensions:  # evidence of a fork would have no room for them
+                raise Malformed("a checkpoint of a ledger's log has no extension lines")
         except LedgerError as error:
             self.add("checkpoint.form", f"{self._path(file)}: {error}")
             return None
+        return claim
 
     def _read_leaves(self, size: int, stops: set[int]) -> bool:
         """Judge all leaves below ``size``; return whether all were there."""

@@ -351,6 +351,13 @@ def test_a_checkpoint_with_a_size_that_is_none(size: str) -> None:
     assert codes(report) == ["checkpoint.form"]
 
 
+@covers("checkpoint.form")
+def test_a_checkpoint_with_an_extension_line() -> None:
+    """A hostile owner would make his notes too large for evidence of a fork."""
+    report = judge(TREE | {CHECKPOINT: signed_checkpoint(DISTRICT, extensions=("x" * 5000,))})
+    assert codes(report) == ["checkpoint.form"]
+
+
 @covers("vkey.differs")
 def test_a_vkey_of_another_key() -> None:
     """A convenience for standard tools, and the place where a thief would put his key."""
