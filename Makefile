@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit clean
+.PHONY: demo test lint types unit dist docker-smoke clean
 
 demo: $(VENV)/installed
 	$(BIN)/pledger demo
@@ -20,6 +20,15 @@ types: $(VENV)/installed
 unit: $(VENV)/installed
 	$(BIN)/pytest -n 2
 
+# A wheel, and the sdist that it was built from, in dist/.
+dist: $(VENV)/installed
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+
+# Three agencies in containers: appends, a kill, a partition, a dossier. Starts Debian's engine where it may.
+docker-smoke:
+	docker/smoke.sh
+
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "pledger needs Python 3.11 or newer; set PYTHON=python3.11 or install it"; exit 1; }
@@ -30,4 +39,4 @@ $(VENV)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

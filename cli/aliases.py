@@ -18,6 +18,7 @@ from cli.command import command, home_option
 from cli.desk import Desk, open_desk
 from cli.enrolments import known_pupil, record_changes, typed_draft
 from cli.failures import Usage
+from cli.language import say
 from cli.parameters import ISO_DATE
 from cli.passphrase import passphrase_option
 from cli.pupil import Pupil
@@ -53,10 +54,11 @@ def transfer_command(
         pupil = known_pupil(desk, local_id)
         origin = from_org or desk.workspace.settings.unit
         if origin == ANY_UNIT:
-            raise Usage("your unit is the whole agency: say which school is left with --from-org ORG")
+            raise Usage(say("transfer.from_org"))
         cells = {"from_org": origin, "to_org": to_org, "exit_type": exit_type, "date": day.isoformat()}
-        left = f"{day} to {to_org}, {exit_type}"
-        _record(desk, "transfer", replace(pupil, left=left), cells, f"{local_id} left on {left}", offline)
+        changed = replace(pupil, left=f"{day}, {to_org}, {exit_type}")
+        line = say("transfer.left", local_id=local_id, left=changed.left)
+        _record(desk, "transfer", changed, cells, line, offline)
 
 
 @command("alias", "pledger class alias 7a-01 7a-31")
@@ -75,11 +77,11 @@ def alias_command(
     with open_desk(home, passphrase_file) as desk:
         pupil, other = known_pupil(desk, local_id), known_pupil(desk, other_local_id)
         if pupil == other:
-            raise Usage(f"{local_id} is named twice: give the two local ids of the child")
+            raise Usage(say("alias.twice", local_id=local_id))
         if pupil.alias_of:
-            raise Usage(f"{local_id} is itself another of {pupil.alias_of}: name that one first")
+            raise Usage(say("alias.itself", local_id=local_id, other=pupil.alias_of))
         cells = {"other_subject": other.pid.hex()}
-        line = f"{other.local_id} is the same child as {pupil.local_id}"
+        line = say("alias.same", local_id=pupil.local_id, other=other.local_id)
         changed = replace(other, alias_of=pupil.local_id)
         _record(desk, "alias", changed, cells, line, offline, about=pupil)
 
@@ -112,7 +114,8 @@ def profile_command(
         changed = replace(pupil, profile=profile, stage=stage or pupil.stage, level=level or pupil.level)
         cells = {"entry_type": "other", "date": day.isoformat(), "profile": profile}
         cells |= {"stage": changed.stage, "class_level": changed.level}
-        _record(desk, "enrolment", changed, cells, f"{local_id}: {profile} from {day}", offline)
+        line = say("class.profile", local_id=local_id, profile=profile, day=day)
+        _record(desk, "enrolment", changed, cells, line, offline)
 
 
 def _record(

@@ -1,7 +1,8 @@
 """``pledger completion``: the script by which bash, zsh or fish completes commands, options and words.
 
-The script is click's own: at each press of the key the shell runs ``pledger`` with ``_PLEDGER_COMPLETE`` set,
-and gets the words that fit. Nothing is opened for that: no workspace, no key, no network.
+The script is click's own but for `MENDED`: at each press of the key the shell runs ``pledger`` with
+``_PLEDGER_COMPLETE`` set, and gets the words that fit. Nothing is opened for that: no workspace, no key, no
+network.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ LINES = {
     "fish": "pledger completion fish | source",
 }
 
+MENDED = {
+    "zsh": ("\n", "\n(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }\n"),
+    "fish": ('string split ","', 'string split --max 1 ","'),
+}
+"""What stands otherwise than in click's script: a zsh whose owner never set completion up knows no
+``compdef``, and fish would cut ``enrolment,transfer`` at its comma."""
+
 
 @command("completion", *(f"{LINES[shell]}   (in {file})" for shell, file in FILES.items()))
 @click.argument("shell", type=click.Choice(list(FILES)))
@@ -43,6 +51,7 @@ def completion_command(context: click.Context, shell: str) -> None:
     if made is None:
         raise Usage(say("completion.unknown", shell=shell))
     script = made(context.find_root().command, {}, PROGRAM, VARIABLE).source()
+    script = script.replace(*MENDED.get(shell, ("", "")), 1)
     output.show(
         {"shell": shell, "file": FILES[shell], "line": LINES[shell], "script": script}, script.strip("\n")
     )

@@ -22,6 +22,7 @@ from typing import Any
 
 from cli.desk import Desk
 from cli.failures import CellProblem, ListRefused, Usage
+from cli.language import say
 from cli.mending import DEFAULT_REASON, REASONS, Mend, Mender
 from ledger.errors import LedgerError
 from ledger.record import Record
@@ -68,7 +69,7 @@ def mend_rows(file: str, rows: list[ListRow], desk: Desk, mender: Mender, find: 
     times = Counter(record_hash for _, record_hash in found)
     for (_, record_hash), group in found.items():
         if times[record_hash] > 1:
-            problems += _told(file, group[0][0], Usage("two different actions for one record"))
+            problems += _told(file, group[0][0], Usage(say("corrections.two_actions")))
     if problems:
         raise ListRefused(sorted(problems, key=lambda one: one.row or 0))
     return mends
@@ -77,7 +78,7 @@ def mend_rows(file: str, rows: list[ListRow], desk: Desk, mender: Mender, find: 
 def _action(row: ListRow) -> str:
     action = row.cells.get("action", "")
     if action not in ACTIONS:
-        raise Usage(f"action {action!r} must be one of {', '.join(ACTIONS)}")
+        raise Usage(say("corrections.word", column="action", word=repr(action), words=", ".join(ACTIONS)))
     return action
 
 
@@ -88,9 +89,7 @@ def _find(row: ListRow, desk: Desk, mender: Mender, find: Find) -> Record:
     kind = desk.statute.kinds.get(row.cells.get("kind", ""))
     pupil = desk.register.pupils.get(row.cells.get("local_id", ""))
     if kind is None or pupil is None:
-        raise Usage(
-            "name the record, or a local_id of the class register and a kind with its identity fields"
-        )
+        raise Usage(say("corrections.which"))
     wanted: dict[str, Any] = {name: row.cells.get(name) for name in kind.identity}
     if "org_id" in wanted and wanted["org_id"] is None:
         wanted["org_id"] = desk.workspace.settings.unit
@@ -98,9 +97,7 @@ def _find(row: ListRow, desk: Desk, mender: Mender, find: Find) -> Record:
     record = mender.signed.with_identity(pupil.pid, kind, wanted)
     if record is None:
         said = ", ".join(f"{name}={value}" for name, value in wanted.items())
-        raise Usage(
-            f"no live {kind.name} of {pupil.local_id} with {said} was signed here: name its record hash"
-        )
+        raise Usage(say("corrections.none", kind=kind.name, local_id=pupil.local_id, fields=said))
     return record
 
 
@@ -108,7 +105,7 @@ def _mend(file: str, group: list[tuple[ListRow, Record]], desk: Desk, mender: Me
     row, old = group[0]
     label, reason = f"{file} row {row.number}", row.cells.get("reason", DEFAULT_REASON)
     if reason not in REASONS:
-        raise Usage(f"reason {reason!r} must be one of {', '.join(REASONS)}")
+        raise Usage(say("corrections.word", column="reason", word=repr(reason), words=", ".join(REASONS)))
     match _action(row):
         case "correct":
             return mender.correct(old, dict(_fields([one for one, _ in group])), reason, label)
@@ -116,7 +113,7 @@ def _mend(file: str, group: list[tuple[ListRow, Record]], desk: Desk, mender: Me
             return mender.withdraw(old, reason, label)
     right = desk.register.pupils.get(row.cells.get("right_pupil", ""))
     if right is None:
-        raise Usage("right_pupil must be a local id of the class register")
+        raise Usage(say("corrections.right_pupil"))
     return mender.refile(old, right.pid, label)
 
 
@@ -125,9 +122,9 @@ def _fields(rows: list[ListRow]) -> Iterator[tuple[str, str]]:
     for row in rows:
         name, value = row.cells.get("field", ""), row.cells.get("value", "")
         if not name:
-            raise Usage("correct needs a field and its value")
+            raise Usage(say("corrections.field"))
         if seen.setdefault(name, value) != value:
-            raise Usage(f"field {name} is given twice with different values")
+            raise Usage(say("corrections.field_twice", name=name))
         yield name, value
 
 

@@ -19,8 +19,10 @@ from cli.cells import clean
 from cli.command import command, home_option
 from cli.correction_list import ListRow, list_columns, mend_rows
 from cli.desk import Desk, open_desk
+from cli.enrolments import known_pupil
 from cli.failures import ListRefused, Usage
 from cli.headers import columns_named
+from cli.language import say
 from cli.mending import DEFAULT_REASON, REASONS, Mend
 from cli.mending_steps import carry_out, open_tools
 from cli.passphrase import passphrase_option
@@ -60,7 +62,7 @@ def correct_command(
     cells = _cells(assignments)
     with open_desk(home, passphrase_file) as desk:
         mender, find = open_tools(desk, offline=offline)
-        mend = mender.correct(find(name.lower()), cells, reason, f"record {name[:16]}")
+        mend = mender.correct(find(name.lower()), cells, reason, _label(name))
         answer = carry_out(desk, [mend], yes=yes, offline=offline)
     show_told(answer, mended=[_value(mend)])
 
@@ -78,7 +80,7 @@ def withdraw_command(
     """Take a record back. For one that stands with the wrong pupil, use pledger misfiled."""
     with open_desk(home, passphrase_file) as desk:
         mender, find = open_tools(desk, offline=offline)
-        mend = mender.withdraw(find(name.lower()), reason, f"record {name[:16]}")
+        mend = mender.withdraw(find(name.lower()), reason, _label(name))
         answer = carry_out(desk, [mend], yes=yes, offline=offline)
     show_told(answer, mended=[_value(mend)])
 
@@ -98,11 +100,9 @@ def misfiled_command(
     It is withdrawn there, its content is erased at the node at once, and entered for the right pupil.
     """
     with open_desk(home, passphrase_file) as desk:
-        right = desk.register.pupils.get(clean(local_id))
-        if right is None:
-            raise Usage(f"{local_id} is not in the class register: pledger class enrol comes first")
+        right = known_pupil(desk, local_id)
         mender, find = open_tools(desk, offline=offline)
-        mend = mender.refile(find(name.lower()), right.pid, f"record {name[:16]}")
+        mend = mender.refile(find(name.lower()), right.pid, _label(name))
         answer = carry_out(desk, [mend], yes=yes, offline=offline)
     show_told(answer, mended=[_value(mend)])
 
@@ -130,6 +130,10 @@ def corrections_command(
     show_told(answer, file=str(file), mended=[_value(one) for one in mends])
 
 
+def _label(name: str) -> str:
+    return say("mend.label", record=name[:16])
+
+
 def _value(mend: Mend) -> dict[str, Any]:
     return {
         "action": mend.action,
@@ -152,9 +156,9 @@ def _cells(assignments: Sequence[str]) -> dict[str, str]:
     for one in assignments:
         name, mark, value = one.partition("=")
         if not mark or not name:
-            raise Usage(f"{one!r} is not FIELD=VALUE, such as value=5")
+            raise Usage(say("records.assignment", word=repr(one)))
         if name in cells:
-            raise Usage(f"field {name} is given twice")
+            raise Usage(say("records.field_twice", name=name))
         cells[name] = clean(value)
     return cells
 

@@ -12,6 +12,7 @@ from cli.cells import clean
 from cli.desk import Desk
 from cli.drafts import Draft, Origin, draft_row
 from cli.failures import ListRefused, Usage
+from cli.language import say
 from cli.outbox import Stored
 from cli.profile import Taken, Template
 from cli.pupil import Pupil
@@ -24,7 +25,7 @@ def known_pupil(desk: Desk, local_id: str) -> Pupil:
     """Return the pupil of a local id as typed; raise `Usage` if there is none."""
     pupil = desk.register.pupils.get(clean(local_id))
     if pupil is None:
-        raise Usage(f"{local_id!r} is not in the class register: pledger class find NAME shows local ids")
+        raise Usage(say("class.not_in_it", local_id=repr(local_id)))
     return pupil
 
 

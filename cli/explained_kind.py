@@ -20,6 +20,7 @@ def explain_kind(topic: Topic, kind: Kind, statute: Statute) -> Explained:
     what = Message(en=kind.explanation["en"], ru=kind.explanation["ru"])
     rows = [*_terms(kind, statute), (say("explain.kept"), _kept(kind.retention_months))]
     rows += [(say("explain.identity"), _identity(kind)), (say("explain.never"), _never())]
+    rows += [(say("explain.mistake"), say("explain.mend"))] if kind.writers else []
     rows += [(say("explain.fields"), ", ".join(_field_name(kind, name) for name in kind.fields))]
     fields = [{"name": name, "required": name in kind.required} for name in kind.fields]
     value = {**_terms_value(kind, statute), "read_by": _pairs_value(kind.readers)}

@@ -15,7 +15,7 @@ from cli import output
 from cli.cells import clean
 from cli.command import command, home_option
 from cli.desk import open_desk
-from cli.language import headings
+from cli.language import headings, say
 from cli.output import Table
 from cli.passphrase import passphrase_option
 from cli.pupil import DECLINED, Pupil
@@ -32,7 +32,7 @@ def find_command(text: str, home: Path, passphrase_file: Path | None) -> None:
         found = [one for one in desk.register.pupils.values() if _is_meant(one, _folded(text))]
     output.show(
         {"pupils": pupil_values(found)},
-        pupil_table(found) if found else f"nobody in the class register is or has {clean(text)!r}",
+        pupil_table(found) if found else say("find.nobody", text=repr(clean(text))),
     )
 
 
@@ -68,16 +68,14 @@ def reader_values(register: Register) -> dict[str, Any]:
 
 def reader_line(register: Register) -> str:
     """Return who can open a register, in a line."""
-    count = len(register.recipients)
-    if register.recovery:
-        return f"{count} keys open it, two of them recovery holders'"
-    return f"{count} keys open it, no recovery holder's: name two with pledger class recovery KEY KEY"
+    key = "class.readers_recovery" if register.recovery else "class.readers"
+    return say(key, count=len(register.recipients))
 
 
 def _state(pupil: Pupil) -> str:
-    left = [f"left {pupil.left}"] if pupil.left else []
-    alias = [f"enrolled twice: see {pupil.alias_of}"] if pupil.alias_of else []
-    return "; ".join([*left, *alias, *([DECLINED] if pupil.profile == DECLINED else [])])
+    left = [say("find.left", left=pupil.left)] if pupil.left else []
+    alias = [say("find.alias", local_id=pupil.alias_of)] if pupil.alias_of else []
+    return "; ".join([*left, *alias, *([say("find.declined")] if pupil.profile == DECLINED else [])])
 
 
 def _is_meant(pupil: Pupil, text: str) -> bool:

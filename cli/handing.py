@@ -17,12 +17,14 @@ from cli.command import command, home_option, now
 from cli.desk import Desk, open_desk
 from cli.failures import Usage
 from cli.found import reader_values
+from cli.language import say
 from cli.merging import Merged, merge_pupils
 from cli.parameters import HEX32
 from cli.passphrase import passphrase_option
 from cli.readers import with_recovery
 from cli.register import FILE_BYTES_MAX, Register, open_register, readers_of, seal_register
 from cli.trust import beside_option, check_writer, from_option
+from ledger.errors import Malformed
 from ledger.keys import sealing_key_of
 from node.durable_file import create_file, read_file
 
@@ -71,15 +73,15 @@ def export_command(
             name: one for name, one in register.pupils.items() if not class_name or one.is_of(class_name)
         }
         if not pupils:
-            raise Usage("there is nobody to write: pledger class list shows pupils and classes")
+            raise Usage(say("handing.nobody"))
         current = replace(register.on_day(now().date().isoformat()), pupils=pupils)
         sealed = _for(current, to, desk.signer.public_key)
         create_file(target, seal_register(sealed, desk.signer, os.urandom))
         own = desk.signer.public_key.hex()
     output.show(
         {"file": str(target), "pupils": len(pupils), "writer": own, **reader_values(sealed)},
-        f"{target}: {len(pupils)} pupils, sealed to {len(sealed.recipients)} keys",
-        f"Who gets it types: pledger class take {target.name} --from {own}",
+        say("handing.written", path=target, count=len(pupils), keys=len(sealed.recipients)),
+        say("handing.take", file=target.name, key=own),
     )
 
 
@@ -108,7 +110,10 @@ def take_command(
 
 def _read(desk: Desk, path: Path, named: bytes | None, typed: str) -> Register:
     data = read_file(path, bytes_max=FILE_BYTES_MAX)
-    writer, _ = readers_of(data)
+    try:
+        writer, _ = readers_of(data)
+    except Malformed as error:
+        raise Malformed(f"{path}: {say('register.not_one')}") from error
     check_writer(desk, path, writer, named, typed)
     return open_register(data, desk.signer, [writer])
 
@@ -131,9 +136,9 @@ def _with_holders(register: Register, other: Register, own: bytes) -> Register:
 
 
 def _lines(merged: Merged, *, theirs: bool) -> list[str]:
-    lines = [f"{len(merged.added)} pupils taken into the class register"]
+    lines = [say("handing.taken", count=len(merged.added))]
     if merged.differing:
         names = ", ".join(merged.differing[:NAMED_MAX]) + (", …" if merged.differing[NAMED_MAX:] else "")
-        kept = "the file's lines were taken" if theirs else "your lines stand (--theirs takes the file's)"
-        lines.append(f"{len(merged.differing)} differ ({names}): {kept}")
+        key = "handing.differ_theirs" if theirs else "handing.differ"
+        lines.append(say(key, count=len(merged.differing), names=names))
     return lines

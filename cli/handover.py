@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cli.failures import Usage
+from cli.language import say
 from cli.outbox import FILE_BYTES_MAX, Stored
 from cli.pupil import Pupil, parse_pupil, pupil_line
 from ledger import codec, keys
@@ -71,23 +72,20 @@ def parse_sealed(data: bytes) -> Sealed:
         case [bytes(signed), bytes(signature)]:
             pass
         case _:
-            raise Malformed("not a list that a colleague handed over")
+            raise Malformed(say("handover.form"))
     match codec.decode(signed, bytes_max=FILE_BYTES_MAX):
         case [1, bytes(ledger_id), str(agency), bytes(writer), bytes(recipient), bytes(content)]:
             keys.check_signature(writer, _DOMAIN + signed, signature)
             return Sealed(
                 ledger_id=ledger_id, agency=agency, writer=writer, recipient=recipient, content=content
             )
-    raise Malformed("not a list that a colleague handed over, or one of a newer pledger")
+    raise Malformed(say("handover.form"))
 
 
 def open_sealed(sealed: Sealed, reader: SigningKey) -> Handed:
     """Return what was handed over to the reader; raise `Usage` if it is for another key."""
     if sealed.recipient != reader.public_key:
-        raise Usage(
-            f"it is for key {sealed.recipient.hex()}, and yours is {reader.public_key.hex()}: have it handed "
-            "over to yours"
-        )
+        raise Usage(say("handover.other", key=sealed.recipient.hex(), own=reader.public_key.hex()))
     plain = keys.open_sealed(keys.sealing_seed_of(reader), sealed.content)
     match codec.decode(plain, bytes_max=FILE_BYTES_MAX):
         case [int(created_ms), list(records), list(labels), list(pupils)] if (
@@ -101,11 +99,11 @@ def open_sealed(sealed: Sealed, reader: SigningKey) -> Handed:
                 labels=tuple(labels),
                 pupils=tuple(map(parse_pupil, pupils)),
             )
-    raise Malformed("a handed list is [time, records, labels, pupils]")
+    raise Malformed(say("handover.content"))
 
 
 def _record(value: object) -> Record:
     match value:
         case [bytes(owner), bytes(shown)]:
             return parse_record(owner, shown)
-    raise Malformed("each record is [owner part, shown part]")
+    raise Malformed(say("handover.record"))

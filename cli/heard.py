@@ -1,8 +1,9 @@
 """Sentences of others in the language of the run: ``ledger``, nodes and click speak English only.
 
 Each is found in the catalogue (``texts/heard.toml``, ``help.toml``) by its English template. What it does not
-know stays English: half an answer is better than none. A node may say anything, so every sentence is bounded,
-and looked for in time that grows no faster than its length.
+know stays English, behind the meaning of its rule where it names one: half an answer is better than none. A
+node may say anything, so every sentence is bounded, and looked for in time that grows no faster than its
+length.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ ANY_BEGINNING = frozenset({"path", "text"})
 
 _PAUSE = re.compile("[:;] ")
 """Behind a colon a sentence may begin (``row 5: ...``), around a semicolon there are two."""
+_RUSSIAN = re.compile("[А-Яа-яЁё]")
 _LABEL = re.compile(r"[^'\"\[{]*:(?: |$)")
 
 
@@ -44,11 +46,14 @@ class Template:
     names: tuple[str, ...]
 
 
-def translated(text: str) -> str:
-    """Return an English sentence of another package in the language of this run, as far as it is known."""
+def translated(text: str, *, is_part: bool = False) -> str:
+    """Return an English sentence of another package in the language of this run, as far as it is known.
+
+    ``is_part`` says that the text is known to be what stands within such a sentence.
+    """
     if language.current() == "en" or len(text) > HEARD_CHARS_MAX:
         return text
-    return _translated(text, NESTED_MAX, is_part=False)
+    return _translated(text, NESTED_MAX, is_part=is_part)
 
 
 @cache
@@ -83,7 +88,17 @@ def _translated(text: str, depth: int, *, is_part: bool) -> str:
     head, tail = text[: pause.start()], _translated(text[pause.end() :], depth - 1, is_part=is_part)
     if pause[0] == "; ":
         head = _translated(head, depth - 1, is_part=is_part)
+    elif meaning := _meanings().get(head):
+        tail = tail if _RUSSIAN.search(tail) else f"{meaning} ({tail})"
     return f"{head}{pause[0]}{tail}"
+
+
+@cache
+def _meanings() -> dict[str, str]:
+    """Rule, answer of a node or class of error to its meaning, said where the rest is not known."""
+    said = {key: one.ru for key, one in catalogue("rules").items() if key.endswith(".means")}
+    codes = {key.partition(".")[2].removesuffix(".means"): ru for key, ru in said.items()}
+    return {code: ru.partition(". ")[0].rstrip(".") for code, ru in codes.items()}
 
 
 def _match(template: Template, text: str) -> dict[str, str] | None:

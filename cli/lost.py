@@ -17,6 +17,8 @@ import click
 from cli import output
 from cli.command import command, home_option
 from cli.failures import Usage
+from cli.heard import translated
+from cli.language import headings, say, say_word
 from cli.outbox import SUFFIX
 from cli.output import Table
 from cli.parameters import HEX32, ISO_DATE, day_number
@@ -91,7 +93,7 @@ def lost_command(key: bytes | None, since: datetime.date | None, set_aside: bool
     own = workspace.public_key()
     lost = key or own
     if set_aside and lost != own:
-        raise Usage(f"{home} holds another key than the one that is lost: it is not put aside")
+        raise Usage(say("lost.other_key", home=home))
     loss = _look(workspace, lost, since, is_own=lost == own)
     kept = _set_aside(workspace) if set_aside else None
     steps = _steps(loss)
@@ -105,10 +107,13 @@ def lost_command(key: bytes | None, since: datetime.date | None, set_aside: bool
             "set_aside": str(kept) if kept else None,
             "steps": [{"who": who, "what": what, "type": typed} for who, what, typed in steps],
         },
-        f"lost key  {lost.hex()}",
+        say("lost.key", key=lost.hex()),
         *_facts(loss),
-        *([f"put aside in {kept}"] if kept else []),
-        Table(columns=["who", "what", "type"], rows=steps),
+        *([say("lost.aside", path=kept)] if kept else []),
+        Table(
+            columns=headings(["who", "what", "command"]),
+            rows=[(say_word("who", who), what, typed) for who, what, typed in steps],
+        ),
     )
 
 
@@ -138,7 +143,7 @@ def _written(workspace: Workspace, lost: bytes, since: datetime.date) -> _Writte
             rosters = read_checked_rosters(source, target.ledger_id)
             read_log(source, target.ledger_id, rosters, target.agency, written.take, progress)
     except LedgerError as error:
-        output.remark(f"the log could not be read, so the place is not known: {error}")
+        output.remark(say("lost.no_log", problem=translated(str(error))))
         return None
     return written
 
@@ -155,7 +160,7 @@ def _set_aside(workspace: Workspace) -> Path:
     """Rename the workspace; nothing in it is lost, should the passphrase come back to mind."""
     target = workspace.home.with_name(f"{workspace.home.name}.lost-{workspace.public_key().hex()[:16]}")
     if target.exists():
-        raise Conflict(f"{target} exists already: put it elsewhere first")
+        raise Conflict(say("lost.exists", path=target))
     with workspace.locked(), disk_errors(target):
         workspace.home.rename(target)
     return target
@@ -164,11 +169,11 @@ def _set_aside(workspace: Workspace) -> Path:
 def _facts(loss: _Loss) -> list[str]:
     lines = []
     if loss.written is not None:
-        lines.append(f"since that day the key wrote {loss.written} entries; they stay valid and are marked")
+        lines.append(say("lost.written", count=loss.written))
     if loss.unsent:
-        lines.append(f"{loss.unsent} entries were not accepted yet, and open with this key only")
+        lines.append(say("lost.unsent", count=loss.unsent))
     if loss.holders:
-        lines.append("the register here opens also with: " + ", ".join(one.hex() for one in loss.holders))
+        lines.append(say("lost.holders", keys=", ".join(one.hex() for one in loss.holders)))
     return lines
 
 
@@ -178,21 +183,21 @@ def _steps(loss: _Loss) -> Sequence[tuple[str, str, str]]:
     return (
         (
             "registrar",
-            "stops the key at once",
+            say("lost.stop"),
             f"pledger staff revoke {key} --suspect-from {suspect} --agency-dir DIR",
         ),
-        ("you", "make a new key, on a clean computer", f"pledger staff key {node}"),
-        ("registrar", "grants the new key", "pledger staff grant NEWKEY --role ROLE --unit UNIT ..."),
+        ("you", say("lost.make"), f"pledger staff key {node}"),
+        ("registrar", say("lost.grant"), "pledger staff grant NEWKEY --role ROLE --unit UNIT ..."),
         (
             "colleague or recovery holder",
-            "gives the class register to the new key; --register COPY --from KEY where it is only a copy",
+            say("lost.give"),
             f"pledger class export --register COPY --from {key} -o back.sealed --to NEWKEY",
         ),
-        ("you", "take the register", "pledger class take back.sealed --from THEIRKEY"),
+        ("you", say("lost.take"), "pledger class take back.sealed --from THEIRKEY"),
         (
             "you",
-            "import what was not sent again; what is recorded already is left alone",
+            say("lost.again"),
             "pledger class enrol LIST --again ...; pledger import LIST --kind KIND",
         ),
-        ("colleague", "seals the register without the lost key", f"pledger class unshare {key}"),
+        ("colleague", say("lost.unshare"), f"pledger class unshare {key}"),
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from cli.failures import CellProblem, ListRefused, Usage
+from cli.language import say
 from cli.outbox import Stored
 from ledger.errors import Refused
 from ledger.portfolio import expected_period, record_identity
@@ -45,7 +46,7 @@ class Mend:
         """(field, old, new) of what changes for the pupil of the old record."""
         last = self.new[-1] if self.new else self.old
         if self.action != "correct":
-            now = f"withdrawn: {self.new[0].fields['reason_code']}" if self.new else "withdrawn before"
+            now = say("mend.withdrawn", reason=self.new[0].fields["reason_code"]) if self.new else ""
             return [("", said(self.old.fields), now)]
         names = dict.fromkeys([*self.old.fields, *last.fields])
         pairs = [(name, self.old.fields.get(name, ""), last.fields.get(name, "")) for name in names]
@@ -120,11 +121,9 @@ class Mender:
     def refile(self, old: Record, right_subject: bytes, label: str) -> Mend:
         """Return the withdrawal of a record from the wrong child, and the same fact about the right one."""
         if old.subject == right_subject:
-            raise Usage(f"{label}: the record is about this very pupil already")
+            raise Usage(say("mend.same_pupil", label=label))
         if old.basis.consent is not None:
-            raise Usage(
-                f"{label}: it rests on a consent of the wrong pupil's family: withdraw it, enter it anew"
-            )
+            raise Usage(say("mend.consent", label=label))
         taken_back = self.withdraw(old, MISFILED, label, "misfiled")
         if not taken_back.new:
             return taken_back
@@ -135,10 +134,11 @@ class Mender:
         """Whether this very mending was signed before; raise `Refused` if ``old`` is not live otherwise."""
         after = self.signed.successors.get(old.hash)
         if after is not None and after.fields != fields:
-            what = "withdrawn" if "reason_code" in after.fields else f"corrected by {after.hash.hex()[:16]}"
-            refuse_dead(old.hash, f"{old.hash.hex()[:16]} was {what}")
+            key = "mend.was_withdrawn" if "reason_code" in after.fields else "mend.was_corrected"
+            names = {"record": old.hash.hex()[:16], "new": after.hash.hex()[:16]}
+            refuse_dead(old.hash, say(key, **names))
         if self.signed.states.get(old.hash) == "refused":
-            refuse_dead(old.hash, f"{old.hash.hex()[:16]} was never recorded: the node refused it")
+            refuse_dead(old.hash, say("mend.never", record=old.hash.hex()[:16]))
         return after is not None
 
     def _record(

@@ -14,6 +14,8 @@ from dataclasses import replace
 from cli import output
 from cli.desk import Desk
 from cli.failures import CellProblem, ListRefused, Undone, Usage
+from cli.heard import translated
+from cli.language import headings, say
 from cli.mending import Mend, Mender, read_signed, refuse_dead, said
 from cli.outbox import PREFIX_MIN
 from cli.output import Table
@@ -35,14 +37,14 @@ def open_tools(desk: Desk, *, offline: bool) -> tuple[Mender, Callable[[str], Re
 
     def find(name: str) -> Record:
         if len(name) < PREFIX_MIN or set(name) - set("0123456789abcdef"):
-            raise Usage(f"{name!r} must be the first {PREFIX_MIN} or more hex digits of a record")
+            raise Usage(say("mend.prefix", name=repr(name), count=PREFIX_MIN))
         found = [one for one in signed.records.values() if one.hash.hex().startswith(name)]
         if not found and _HASH.fullmatch(name) and not offline:
             found = [_read(desk, bytes.fromhex(name))]
         if len(found) != 1:
             raise Usage(_not_found(name, len(found)))
         if is_withdrawal(found[0].fields):
-            refuse_dead(found[0].hash, f"{name[:16]} is itself a withdrawal: record the fact anew")
+            refuse_dead(found[0].hash, say("mend.is_withdrawal", record=name[:16]))
         return found[0]
 
     return Mender(signed=signed, random=os.urandom), find
@@ -55,15 +57,15 @@ def _read(desk: Desk, record_hash: bytes) -> Record:
         if answer.problem.code != "node.unreadable":
             raise
         name = record_hash.hex()[:16]
-        refuse_dead(record_hash, f"no live record {name}… that this key may read: withdrawn, or never there")
+        refuse_dead(record_hash, say("mend.unreadable", record=name))
 
 
 def _not_found(name: str, count: int) -> str:
     if count:
-        return f"{count} records signed here start with {name}: type more digits"
+        return say("mend.several", name=name, count=count)
     if _HASH.fullmatch(name):
-        return f"no record {name} was signed here: without a network its content is not at hand"
-    return f"no record signed here starts with {name}; one signed elsewhere is named by its whole hash"
+        return say("mend.offline", record=name)
+    return say("mend.none", name=name)
 
 
 def carry_out(desk: Desk, mends: Sequence[Mend], *, yes: bool, offline: bool) -> Told:
@@ -74,8 +76,8 @@ def carry_out(desk: Desk, mends: Sequence[Mend], *, yes: bool, offline: bool) ->
     records, labels = [record for record, _ in pairs], [label for _, label in pairs]
     if not offline:
         _check_first(desk, records, labels)
-    if not yes and not output.ask_yes("Sign this?", _preview(desk, mends)):
-        raise Undone("not confirmed: nothing was signed")
+    if not yes and not output.ask_yes(say("mend.ask"), _preview(desk, mends)):
+        raise Undone(say("mend.not_confirmed"))
     entries = sign_records(records, labels, desk.author())
     desk.keep(entries)
     delivery = None if offline else desk.send()
@@ -87,7 +89,7 @@ def carry_out(desk: Desk, mends: Sequence[Mend], *, yes: bool, offline: bool) ->
 def _nothing_new(mends: Sequence[Mend]) -> Told:
     """The answer where everything was mended so before."""
     told = tell([], None)
-    text = f"nothing to do: {len(mends)} as they should be already"
+    text = say("mend.nothing", count=len(mends))
     return replace(told, value={**told.value, "already_recorded": len(mends)}, parts=(text,))
 
 
@@ -117,18 +119,22 @@ def _check_first(desk: Desk, records: Sequence[Record], labels: Sequence[str]) -
 
 def _preview(desk: Desk, mends: Sequence[Mend]) -> Table:
     rows = [row for mend in mends if mend.new for row in _preview_rows(desk, mend)]
-    more = f" (and {len(rows) - ROWS_SHOWN} more)" if len(rows) > ROWS_SHOWN else ""
-    columns = ["from", "pupil", "kind", "field", "old", "new"]
-    return Table(columns=columns, rows=rows[:ROWS_SHOWN], title=f"{len(mends)} to mend{more}")
+    title = say("mend.title", count=len(mends))
+    if len(rows) > ROWS_SHOWN:
+        title += f" ({say('told.more', count=len(rows) - ROWS_SHOWN)})"
+    columns = headings(["from", "pupil", "kind", "field", "old", "new"])
+    return Table(columns=columns, rows=rows[:ROWS_SHOWN], title=title)
 
 
 def _preview_rows(desk: Desk, mend: Mend) -> list[list[str]]:
     """What changes for the old record's pupil, and what is entered for another."""
-    rows = [[mend.label, _pupil(desk, mend.old), mend.old.kind, *row] for row in mend.rows]
+    rows = [[translated(mend.label), _pupil(desk, mend.old), mend.old.kind, *row] for row in mend.rows]
     entered = [one for one in mend.new if one.subject != mend.old.subject]
-    return rows + [[mend.label, _pupil(desk, one), one.kind, "", "", said(one.fields)] for one in entered]
+    return rows + [
+        [translated(mend.label), _pupil(desk, one), one.kind, "", "", said(one.fields)] for one in entered
+    ]
 
 
 def _pupil(desk: Desk, record: Record) -> str:
     pupil = desk.register.with_pupil(record.subject)
-    return pupil.local_id if pupil else "not in the register"
+    return pupil.local_id if pupil else say("show.unknown_pupil")

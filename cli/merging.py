@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cli.failures import CellProblem, ListRefused
+from cli.language import say
 from cli.pupil import Pupil
 from cli.register import Register
 
@@ -54,9 +55,5 @@ def merge_pupils(
 
 
 def _conflict(pupil: Pupil, own: Pupil, file: str) -> CellProblem:
-    text = (
-        f"{pupil.name} of the file and {own.name} of your register are two pseudonyms with one local id. "
-        f"With --beside X the file's comes in as {pupil.local_id}-X; if they are one child, type then "
-        f"pledger class alias {pupil.local_id} {pupil.local_id}-X"
-    )
+    text = say("merge.conflict", name=pupil.name, own=own.name, local_id=pupil.local_id)
     return CellProblem(file=file, column="local_id", value=pupil.local_id, text=text)

@@ -75,7 +75,7 @@ def move_command(
     entry_type; what it leaves out stays as it was.
     """
     if (roster is None) == (from_class is None) or (from_class is None) != (to_class is None):
-        raise Usage("give either a list, or both --from-class CLASS and --to-class CLASS")
+        raise Usage(say("move.either"))
     date = day.isoformat() if day else ""
     with open_desk(home, passphrase_file) as desk:
         if roster is not None:
@@ -84,20 +84,20 @@ def move_command(
             move = _move_class(desk, str(from_class), str(to_class), date)
         entries, delivery = record_changes(desk, move.drafts, move.pupils, offline=offline)
     answer = tell(entries, delivery, move.drafts)
-    lines = [] if answer.exit_code == output.REFUSED else [f"{len(move.pupils)} pupils moved on"]
+    lines = [] if answer.exit_code == output.REFUSED else [say("move.moved", count=len(move.pupils))]
     moved = len(move.pupils) if lines else 0
     show_told(replace(answer, parts=(*lines, *answer.parts)), moved=moved)
 
 
 def _move_class(desk: Desk, from_class: str, to_class: str, date: str) -> Move:
     if not (level := LEVEL.match(to_class)):
-        raise Usage(f"--to-class {to_class!r} must begin with the class level, such as 8 or 8а")
+        raise Usage(say("move.level", name=repr(to_class)))
     if not date:
-        raise Usage("say from which day with --date, such as --date 2027-09-01")
+        raise Usage(say("move.date"))
     leaving = [one for one in desk.register.pupils.values() if one.is_here and one.is_of(from_class)]
     if not leaving:
         classes = ", ".join(sorted({one.class_name for one in desk.register.pupils.values() if one.is_here}))
-        raise Usage(f"nobody in the class register is in class {from_class}; classes are {classes or 'none'}")
+        raise Usage(say("move.nobody", name=from_class, classes=classes or "—"))
     drafts, pupils = list[Draft](), list[Pupil]()
     for pupil in leaving:
         name = _moved_name(pupil, level[0]) if level[0] == to_class else to_class
@@ -136,7 +136,7 @@ def _move_row(
     if is_second:
         return [table.cell_problem(row, SUBJECT_COLUMN, say("class.twice"))]
     if pupil is not None and pupil.left:
-        text = f"left {pupil.left}: to enrol the pupil again, pledger class enrol with entry_type re_entry"
+        text = say("move.left", left=pupil.left)
         return [table.cell_problem(row, SUBJECT_COLUMN, text)]
     filled = replace(row, cells=_cells(pupil, row.cells, date) if pupil else row.cells)
     template = plain_template(desk.statute.kinds["enrolment"])

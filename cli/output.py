@@ -55,6 +55,9 @@ DONE, FAILED, USAGE, INCOMPLETE, REFUSED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3,
 PIPE_WIDTH = 1000
 """Columns where there is no terminal: a script must get whole lines, not cells cut at 80 characters."""
 
+ANSWERS = dict.fromkeys(("y", "yes", "д", "да"), True) | dict.fromkeys(("", "n", "no", "н", "нет"), False)
+"""What may be typed to a question, in either language: nobody changes the keyboard for one letter."""
+
 PROBLEMS_SHOWN = 200
 """Problems printed as a table; a list of another kind would fill the terminal with them."""
 
@@ -141,9 +144,11 @@ def finish(code: int) -> None:
 
 def ask_passphrase(text: str, *, is_new: bool) -> str:
     """Return the passphrase typed on the terminal (twice, if it is a new one)."""
-    again = say("passphrase.again") if is_new else False
-    answer: str = click.prompt(text, hide_input=True, confirmation_prompt=again, err=True)
-    return answer
+    while True:  # not click's own confirmation, whose "do not match" is English
+        answer: str = click.prompt(text, hide_input=True, err=True)
+        if not is_new or answer == click.prompt(say("passphrase.again"), hide_input=True, err=True):
+            return answer
+        remark(say("passphrase.differ"))
 
 
 def ask_yes(question: str, *parts: str | Table) -> bool:
@@ -152,11 +157,15 @@ def ask_yes(question: str, *parts: str | Table) -> bool:
     for part in parts:
         _print_part(console, part)
     try:
-        return click.confirm(question, err=True)
+        while True:  # not click's own confirmation, which knows no "да"
+            answer = click.prompt(f"{question} {say('question.choice')}", "", show_default=False, err=True)
+            if answer.strip().casefold() in ANSWERS:
+                return ANSWERS[answer.strip().casefold()]
+            remark(say("question.again"))
     except click.Abort:
         if sys.stdin.isatty():
             raise
-        raise Usage("nobody is there to answer: type the command again with --yes") from None
+        raise Usage(say("question.nobody")) from None
 
 
 @contextlib.contextmanager
@@ -234,7 +243,7 @@ def obstacle(one: Obstacle) -> dict[str, Any]:
     record, standing = one.record, one.standing
     return {
         "code": one.code,
-        "text": translated(one.detail),
+        "text": translated(f"{one.code}: {one.detail}").removeprefix(f"{one.code}: "),
         "record": record.hex() if record else None,
         "standing": standing.hex() if standing else None,
     }
@@ -242,15 +251,16 @@ def obstacle(one: Obstacle) -> dict[str, Any]:
 
 def _text_of(error: BaseException) -> str:
     if isinstance(error, ProblemAnswer):
-        return say("error.node", code=error.problem.code, detail=translated(error.problem.detail))
+        return say("error.node", detail=translated(f"{error.problem.code}: {error.problem.detail}"))
     if isinstance(error, Refused):
-        return "; ".join(f"{one.rule.name}: {translated(one.detail)}" for one in error.violations)
+        return "; ".join(translated(f"{one.rule.name}: {one.detail}") for one in error.violations)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{translated(error.strerror or str(error))}"
     if isinstance(error, click.ClickException):
         return translated(error.format_message())
-    return translated(str(error)) or type(error).__name__
+    name = type(error).__name__
+    return translated(f"{name}: {error}").removeprefix(f"{name}: ") or name
 
 
 def _problems_of(error: BaseException) -> list[dict[str, Any]]:

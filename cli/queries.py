@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from cli import output
 from cli.desk import Desk
+from cli.language import say
 from ledger.record import Record
 from node.asking import Asker, CheckVerdict, ask_check, ask_read
 from node.http_client import HttpClient
@@ -57,7 +58,7 @@ def _ask(desk: Desk, make: Callable[[Asker], Procedure[Result]]) -> Result:
             if answer.problem.code != "node.stale" or node_ms is None:
                 raise
             here, there = _time(asker.now_ms), _time(node_ms)
-            output.remark(f"this computer's clock says {here}, the node's {there} (UTC)")
+            output.remark(say("queries.clock", here=here, there=there))
             return client.run(make(replace(asker, now_ms=node_ms)))
 
 

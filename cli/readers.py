@@ -17,7 +17,8 @@ from cli import output
 from cli.command import command, home_option, now
 from cli.desk import Desk, open_desk
 from cli.failures import Usage
-from cli.found import reader_values
+from cli.found import reader_line, reader_values
+from cli.language import say
 from cli.parameters import HEX32, ISO_DATE
 from cli.passphrase import passphrase_option
 from cli.register import Register
@@ -39,12 +40,12 @@ def share_command(key: bytes, until: datetime.date | None, home: Path, passphras
     """
     sealing_key_of(key)
     if until is not None and until < now().date():
-        raise Usage(f"--until {until} is over already")
+        raise Usage(say("readers.over", day=until))
     with open_desk(home, passphrase_file) as desk:
         register = desk.register.readable_by([key])
         days = {one: day for one, day in register.until.items() if one != key}
         days |= {key: until.isoformat()} if until and key != desk.signer.public_key else {}
-        _save(desk, replace(register, until=days), f"can be opened by {key.hex()[:16]} too")
+        _save(desk, replace(register, until=days), say("readers.shared", key=key.hex()[:16]))
 
 
 @command("unshare", "pledger class unshare KEY")
@@ -55,12 +56,12 @@ def unshare_command(key: bytes, home: Path, passphrase_file: Path | None) -> Non
     """Seal the class register from now on without KEY. What that key has read cannot be taken back."""
     with open_desk(home, passphrase_file) as desk:
         if key == desk.signer.public_key:
-            raise Usage("this is your own key: whoever writes the register must be able to read it")
+            raise Usage(say("readers.own"))
         if key in desk.register.recovery:
-            raise Usage("this is a recovery holder: name two others with pledger class recovery KEY KEY")
+            raise Usage(say("readers.holder"))
         if key not in desk.register.recipients:
-            raise Usage(f"{key.hex()} cannot open the register; pledger class list --json names who can")
-        _save(desk, desk.register.without_reader(key), f"is sealed without {key.hex()[:16]} from now on")
+            raise Usage(say("readers.unknown", key=key.hex()))
+        _save(desk, desk.register.without_reader(key), say("readers.unshared", key=key.hex()[:16]))
 
 
 @command("recovery", "pledger class recovery KEY KEY")
@@ -75,13 +76,13 @@ def recovery_command(holders: tuple[bytes, ...], home: Path, passphrase_file: Pa
     """
     with open_desk(home, passphrase_file) as desk:
         check_holders(holders, desk.signer.public_key)
-        _save(desk, with_recovery(desk.register, holders), "has two recovery holders")
+        _save(desk, with_recovery(desk.register, holders), say("readers.recovery"))
 
 
 def check_holders(holders: Sequence[bytes], own: bytes) -> None:
     """Raise `Usage` unless these are nobody, or two others."""
     if holders and (len(holders) != HOLDERS or len({*holders, own}) != HOLDERS + 1):
-        raise Usage("there are two recovery holders, each with a key of their own, and neither is yours")
+        raise Usage(say("readers.two"))
     for key in holders:
         sealing_key_of(key)
 
@@ -98,8 +99,9 @@ def _save(desk: Desk, register: Register, what: str) -> None:
     sealed = desk.save_register(register).on_day(now().date().isoformat())
     output.show(
         {"version": sealed.version, **reader_values(sealed)},
-        f"the class register {what}: {len(sealed.recipients)} keys open it",
-        "To give it to somebody: pledger class export -o FILE --to KEY",
+        what,
+        reader_line(sealed),
+        say("readers.give"),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from cli import output
+from cli.aftermath import Sequel, sequel_of
 from cli.command import command, home_option
 from cli.desk import Desk, open_desk
 from cli.failures import Undone, Usage
@@ -75,9 +76,14 @@ def show_command(name: str, home: Path, passphrase_file: Path | None) -> None:
     with open_desk(home, passphrase_file) as desk:
         stored, record = desk.outbox.find(name.lower())
         receipt = None if stored.receipt is None else _checked(stored, desk.workspace.target().log)
-        records = [_record_value(desk, stored, one) for one in ([record] if record else stored.records)]
+        entries, shown = desk.outbox.entries(), [record] if record else stored.records
+        sequels = [sequel_of(one, entries, desk.register) for one in shown]
+        records = [
+            _record_value(desk, stored, one, sequel) for one, sequel in zip(shown, sequels, strict=True)
+        ]
     value = {"entry_id": stored.entry_id.hex(), "state": stored.state, "reason": stored.reason or None}
-    lines = [line for one in records for line in _record_lines(one)]
+    pairs = zip(records, sequels, strict=True)
+    lines = [line for one, sequel in pairs for line in _record_lines(one, sequel)]
     output.show(
         {**value, "receipt": receipt.value if receipt else None, "records": records},
         _entry_line(stored),
@@ -177,7 +183,7 @@ def _checked(stored: Stored, log: NoteVerifier) -> _Receipt:
     return _Receipt(proof=proof, hour=leaf.received_hour, origin=checkpoint.origin, size=checkpoint.size)
 
 
-def _record_value(desk: Desk, stored: Stored, record: Record) -> dict[str, Any]:
+def _record_value(desk: Desk, stored: Stored, record: Record, sequel: Sequel | None) -> dict[str, Any]:
     pupil = desk.register.with_pupil(record.subject)
     return {
         "record": record.hash.hex(),
@@ -186,6 +192,8 @@ def _record_value(desk: Desk, stored: Stored, record: Record) -> dict[str, Any]:
         "fields": record.fields,
         "pupil": pupil.local_id if pupil else None,
         "from": stored.label_of(record.hash),
+        "supersedes": record.supersedes.hex() if record.supersedes else None,
+        "became": sequel.value if sequel else None,
     }
 
 
@@ -194,13 +202,16 @@ def _entry_line(stored: Stored) -> str:
     return say("show.entry", entry=stored.entry_id.hex(), state=state, reason=reason).rstrip()
 
 
-def _record_lines(value: dict[str, Any]) -> list[str]:
+def _record_lines(value: dict[str, Any], sequel: Sequel | None) -> list[str]:
     fields = ", ".join(f"{name}={one}" for name, one in value["fields"].items())
     pupil = value["pupil"] or say("show.unknown_pupil")
+    of = [say("show.supersedes", record=value["supersedes"])] if value["supersedes"] else []
     return [
         say("show.record", record=value["record"]),
         say("show.kind", kind=value["kind"], period=value["period"], pupil=pupil),
         say("show.fields", fields=fields),
+        *of,
+        *([sequel.line] if sequel else []),
     ]
 
 

@@ -20,6 +20,8 @@ from cli.confirm import check_wanted, yes_option
 from cli.desk import Desk, open_desk
 from cli.failures import Usage
 from cli.handover import Handed, open_sealed, parse_sealed, seal_entry
+from cli.heard import translated
+from cli.language import headings, say
 from cli.merging import merge_pupils
 from cli.outbox import FILE_BYTES_MAX, Stored
 from cli.output import Table
@@ -29,6 +31,7 @@ from cli.records import offline_option
 from cli.sending import Delivery, sign_records
 from cli.told import remark_others, show_told, tell
 from cli.trust import beside_option, check_writer, from_option
+from ledger.errors import Malformed
 from ledger.keys import sealing_key_of
 from ledger.record import Record
 from node.durable_file import create_file, read_file
@@ -44,14 +47,12 @@ def discard_command(entry: str, yes: bool, home: Path, passphrase_file: Path | N
     with open_desk(home, passphrase_file) as desk:
         stored = _open_entry(desk, entry)
         name = stored.entry_id.hex()
-        may_stand = (
-            "" if stored.state == "refused" else " If it reached the node, it stands there all the same."
-        )
-        check_wanted(f"Discard entry {name[:16]}, {_counted(stored.records)}?{may_stand}", yes=yes)
+        key = "stranded.discard" if stored.state == "refused" else "stranded.discard_unsure"
+        check_wanted(say(key, entry=name[:16], records=_counted(stored.records)), yes=yes)
         desk.outbox.drop(stored)
-    lines = [f"discarded: entry {name[:16]}, {len(stored.records)} records"]
+    lines = [say("stranded.discarded", entry=name[:16], records=_counted(stored.records))]
     if stored.pupils:
-        lines.append("its pupils stay in the class register; to enrol them: pledger class enrol LIST --again")
+        lines.append(say("stranded.pupils_stay"))
     output.show({"discarded": name, "records": len(stored.records), "state": stored.state}, *lines)
 
 
@@ -72,15 +73,15 @@ def hand_over_command(
     with open_desk(home, passphrase_file) as desk:
         stored = _open_entry(desk, entry)
         if recipient == desk.signer.public_key:
-            raise Usage("this is your own key: hand the list over to a colleague")
+            raise Usage(say("stranded.own"))
         create_file(target, seal_entry(stored, desk.signer, recipient, os.urandom))
         own = desk.signer.public_key.hex()
     name = stored.entry_id.hex()
     output.show(
         {"file": str(target), "entry_id": name, "records": len(stored.records), "writer": own},
-        f"{target}: {_counted(stored.records)}, sealed to {recipient.hex()[:16]}",
-        f"The colleague types: pledger outbox adopt {target.name} --from {own}",
-        f"Then: pledger outbox discard {name[:16]}",
+        say("stranded.written", path=target, records=_counted(stored.records), key=recipient.hex()[:16]),
+        say("stranded.adopt", file=target.name, key=own),
+        say("stranded.then", entry=name[:16]),
     )
 
 
@@ -115,8 +116,7 @@ def adopt_command(
             return
         register = merge_pupils(desk.register, left.pupils, file.name, beside=beside).register
         if left.records:
-            what = f"Sign {_counted(left.records)} of a colleague under your own grant?"
-            check_wanted(f"{what} (--dry-run shows them)", yes=yes)
+            check_wanted(say("stranded.sign", records=_counted(left.records)), yes=yes)
         entries = _adopted(desk, left)
         desk.keep(entries)
         if register != desk.register:
@@ -124,7 +124,7 @@ def adopt_command(
         delivery = None if offline or not entries else _sent(desk, entries)
     answer = tell(entries, delivery)
     known = len(handed.records) - len(left.records)
-    lines = [f"{known} of them were adopted before and lie in your outbox"] if known else []
+    lines = [say("stranded.adopted_before", count=known)] if known else []
     show_told(replace(answer, parts=(*lines, *answer.parts)), adopted=len(left.records), adopted_before=known)
 
 
@@ -132,17 +132,20 @@ def _open_entry(desk: Desk, prefix: str) -> Stored:
     """The entry of some hex digits, which was not accepted and holds private records."""
     stored, record = desk.outbox.find(prefix)
     if record is not None:
-        raise Usage(f"{prefix} names a record: name its entry, {stored.entry_id.hex()[:16]}")
+        raise Usage(say("stranded.record", record=prefix, entry=stored.entry_id.hex()[:16]))
     if stored.state == "accepted":
-        raise Usage(f"entry {prefix} is recorded: the log forgets nothing; a record in it can be corrected")
+        raise Usage(say("stranded.recorded", entry=prefix))
     return stored
 
 
 def _read(desk: Desk, path: Path, named: bytes | None) -> Handed:
-    sealed = parse_sealed(read_file(path, bytes_max=FILE_BYTES_MAX))
+    try:
+        sealed = parse_sealed(read_file(path, bytes_max=FILE_BYTES_MAX))
+    except Malformed as error:
+        raise Malformed(f"{path}: {say('handover.form')}") from error
     settings = desk.workspace.settings
     if (sealed.ledger_id, sealed.agency) != (desk.workspace.ledger_id, settings.agency):
-        raise Usage(f"{path} is of agency {sealed.agency} of another ledger or agency than your workspace")
+        raise Usage(say("stranded.elsewhere", path=path, agency=sealed.agency))
     check_writer(desk, path, sealed.writer, named, f"pledger outbox adopt {path}")
     return open_sealed(sealed, desk.signer)
 
@@ -183,13 +186,16 @@ def _show(handed: Handed, left: Handed) -> None:
     columns = ["from", "kind", "fields"]
     output.show(
         {"dry_run": True, "records": [dict(zip(columns, row, strict=True)) for row in rows]},
-        Table(columns=columns, rows=rows) if rows else f"all {len(handed.records)} were adopted before",
+        Table(columns=headings(columns), rows=[[translated(label), *more] for label, *more in rows])
+        if rows
+        else say("stranded.adopted_before", count=len(handed.records)),
     )
 
 
 def _counted(records: Sequence[Record]) -> str:
     kinds = Counter(one.kind for one in records)
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "no private records"
+    counted = [say("lists.of_kind", count=count, kind=kind) for kind, count in kinds.items()]
+    return ", ".join(counted) or say("lists.no_records")
 
 
 STRANDED_COMMANDS = (discard_command, hand_over_command, adopt_command)

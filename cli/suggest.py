@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cli.delimited import Line
 from cli.headers import SUBJECT_COLUMN, UNIT_FIELD, Columns, columns_of
+from cli.heard import translated
+from cli.language import say
 from cli.source import Source
 from cli.table import find_header
 from ledger.schema_form import expected
@@ -67,14 +69,14 @@ def _foreign_words(
 
 
 def _head(source: Source, keys: Mapping[str, str], left_out: list[str]) -> Iterator[str]:
-    yield f"# A first profile, made from the headers of {json.dumps(source.file)}."
-    yield "# Read it, mend it, then type: pledger import LIST --profile THIS --dry-run"
+    yield f"# {say('suggest.made', file=_quoted(source.file))}"
+    yield f"# {say('suggest.read')}"
     yield ""
     if SUBJECT_COLUMN not in keys:
-        yield '# Which column has the pupil\'s local id? Or: local_id = { from = "row", prefix = "list-" }'
+        yield f"# {say('suggest.pupil')}"
     yield f"local_id = {_quoted(keys.get(SUBJECT_COLUMN, UNKNOWN))}"
     yield ""
-    yield "# Not taken. A column that is neither here nor below is an error: nothing slips in."
+    yield f"# {say('suggest.left_out')}"
     yield "left_out = ["
     yield from (f"    {_quoted(name)}," for name in left_out)
     yield "]"
@@ -86,7 +88,7 @@ def _record(
     yield ""
     yield "[[records]]"
     if kind is None:
-        yield f"# Which kind? One of {', '.join(statute.kinds)}"
+        yield f"# {say('suggest.kind', kinds=', '.join(statute.kinds))}"
         yield f"kind = {_quoted(UNKNOWN)}"
         return
     yield f"kind = {_quoted(kind.name)}"
@@ -98,18 +100,22 @@ def _record(
     missing = [field for field in kind.required if field not in keys and field != UNIT_FIELD]
     if missing:
         yield ""
-        yield "# What every row says."
+        yield f"# {say('suggest.constants')}"
         yield "[records.constants]"
         for field in missing:
-            yield f"{field} = {_quoted(UNKNOWN)}  # {expected(kind.schema['properties'][field])}"
+            yield f"{field} = {_quoted(UNKNOWN)}  # {_wanted(kind, field)}"
 
 
 def _taken(field: str, words: list[str], kind: Kind) -> str:
     if not words:
         return _quoted(field)
     values = ", ".join(f"{_quoted(word)} = {_quoted(UNKNOWN)}" for word in words)
-    wanted = expected(kind.schema["properties"][field])
-    return f"{{ field = {_quoted(field)}, values = {{ {values} }} }}  # each {wanted}"
+    each = say("suggest.each", wanted=_wanted(kind, field))
+    return f"{{ field = {_quoted(field)}, values = {{ {values} }} }}  # {each}"
+
+
+def _wanted(kind: Kind, field: str) -> str:
+    return translated(expected(kind.schema["properties"][field]), is_part=True)
 
 
 def _quoted(text: str) -> str:

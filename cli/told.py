@@ -93,7 +93,7 @@ def remark_others(delivery: Delivery, entries: Sequence[Stored]) -> None:
         if outcome.problem is None:
             output.remark(say("told.late", entry=name))
         else:
-            detail = translated(outcome.problem.detail)
+            detail = translated(f"{outcome.problem.code}: {outcome.problem.detail}")
             output.remark(say("told.late_refused", entry=name, detail=detail))
 
 
@@ -150,7 +150,7 @@ def _count_known(outcome: Outcome) -> int:
 
 
 def _refusal(one: Obstacle, stored: Stored, drafts: Mapping[str, Draft]) -> CellProblem:
-    text = f"{one.code}: {translated(one.detail)}"
+    text = translated(f"{one.code}: {one.detail}")
     if one.standing is not None:
         text = say("told.recorded_as", text=text, record=one.standing.hex()[:16])
     if advice := advice_on(one.code):

@@ -13,6 +13,7 @@ import click
 from cli.command import Decorated
 from cli.desk import Desk
 from cli.failures import Usage
+from cli.language import say
 from cli.parameters import HEX32
 
 
@@ -29,16 +30,18 @@ def from_option(function: Decorated) -> Decorated:
 
 def beside_option(function: Decorated) -> Decorated:
     """Add ``--beside``: what tells the file's pupils from one's own of the same local id."""
-    text = "Take pupils whose local id stands for another pseudonym here as LOCAL_ID-X."
-    return click.option("--beside", default="", metavar="X", help=text)(function)
+    option = click.option(
+        "--beside",
+        default="",
+        metavar="X",
+        help="Take pupils whose local id stands for another pseudonym here as LOCAL_ID-X.",
+    )
+    return option(function)
 
 
 def check_writer(desk: Desk, path: Path, writer: bytes, named: bytes | None, typed: str) -> None:
     """Raise `Usage` unless the file's writer is oneself, named now, or named in ``staff.toml``."""
     if named is not None and named != writer:
-        raise Usage(f"{path} was written by key {writer.hex()}, not by the one that --from names")
+        raise Usage(say("trust.other", path=path, key=writer.hex()))
     if writer not in {desk.signer.public_key, named, *desk.trusted}:
-        raise Usage(
-            f"{path} was written by key {writer.hex()}: compare it with what your colleague's pledger staff "
-            f"key printed; if it is that, type: {typed} --from {writer.hex()}"
-        )
+        raise Usage(say("trust.unknown", path=path, key=writer.hex(), command=typed))

@@ -113,8 +113,7 @@ def _certified(
     checkpoint = _checkpoint_of(proof)
     is_same = log.root_at(checkpoint.size) == checkpoint.root
     found = log.certify_with([parse_note(proof.checkpoint)] if is_same else [], cards)
-    is_held = log.wanted_leaf is not None
-    return _at_level(report, min(found.size, checkpoint.size) if is_held else 0, proof.index, level)
+    return _at_level(report, min(found.size, checkpoint.size), proof.index, level)
 
 
 def _at_level(report: Report, size: int, index: int, level: Level) -> Report:

@@ -254,6 +254,38 @@ def test_a_misfiled_record_goes_to_the_right_pupil_and_leaves_no_body(clerk: Cle
     opened(clerk.agency, nodes, look)
 
 
+def shown_by(clerk: Clerk, name: str) -> list[dict[str, Any]]:
+    """The records that ``show`` shows."""
+    found: list[dict[str, Any]] = json.loads(clerk.type("show", name, "--json").stdout)["records"]
+    return found
+
+
+def test_a_moved_record_is_shown_as_moved(clerk: Clerk) -> None:
+    """Whoever looks the old one up learns where it is now; no ``show`` lets it pass for standing."""
+    wrong = clerk.signed("ALG", "5")
+    assert shown_by(clerk, wrong.hash.hex())[0]["became"] is None
+    back, right = clerk.ask("misfiled", wrong.hash.hex(), "--right-pupil", "7a-02")["mended"][0]["new"]
+    [shown] = shown_by(clerk, wrong.hash.hex())
+    moved = {"what": "moved", "record": right["record"], "pupil": "7a-02", "state": "accepted"}
+    assert shown["became"] == moved
+    assert (
+        f"moved to its right pupil 7a-02: record {right['record']}"
+        in clerk.type("show", wrong.hash.hex()).stdout
+    )
+    assert shown_by(clerk, back["record"])[0]["supersedes"] == wrong.hash.hex()
+
+
+def test_a_corrected_and_a_withdrawn_record_say_so(clerk: Clerk) -> None:
+    """The old mark names the new one, also while that still waits; a withdrawal names its reason."""
+    old = clerk.signed("ALG", "5").hash.hex()
+    [new] = clerk.ask("correct", old, "value=4", "--offline")["mended"][0]["new"]
+    shown = clerk.type("show", old).stdout
+    assert f"corrected by record {new['record']} (not sent yet)" in shown
+    geo = clerk.signed("GEO", "4").hash.hex()
+    clerk.ask("withdraw", geo, "--reason", "decision_changed")
+    assert "withdrawn: decision_changed" in clerk.type("show", geo).stdout
+
+
 def test_before_a_record_is_moved_both_pupils_are_shown(clerk: Clerk) -> None:
     """From whom it is taken, and for whom it is entered; no is no."""
     wrong, before = clerk.signed("ALG", "5"), clerk.entries()

@@ -131,8 +131,8 @@ def test_who_left_is_found_and_stays_behind(enrolled: Clerk) -> None:
     leave = ("class", "transfer", "7a-02", "--to-org", "school-2", "--exit-type", "transferred")
     enrolled.type(*leave, "--date", "2025-06-01", "--offline")
     [found] = enrolled.ask("class", "find", "небыв")["pupils"]
-    assert found["left"] == "2025-06-01 to school-2, transferred"
-    assert "left 2025-06-01" in enrolled.type("class", "find", "7a-02").stdout
+    assert found["left"] == "2025-06-01, school-2, transferred"
+    assert "left: 2025-06-01" in enrolled.type("class", "find", "7a-02").stdout
     enrolled.type(
         "class", "move", "--from-class", "7а", "--to-class", "8а", "--date", "2025-09-01", "--offline"
     )

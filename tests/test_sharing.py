@@ -257,7 +257,14 @@ def documented() -> list[str]:
     return [line for line in text.splitlines() if line.startswith("pledger ")]
 
 
-@pytest.mark.parametrize("line", documented())
+def test_the_page_on_lost_keys_is_whole_in_both_languages() -> None:
+    """The same commands in the same order, once in each."""
+    lines = documented()
+    half = len(lines) // 2
+    assert half > 10 and lines[:half] == lines[half:]
+
+
+@pytest.mark.parametrize("line", sorted(set(documented())))
 def test_every_line_of_the_page_on_lost_keys_can_be_typed(line: str) -> None:
     """Command, arguments and options are those that there are."""
     words, found = line.split()[1:], pledger
