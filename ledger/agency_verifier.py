@@ -31,7 +31,7 @@ from ledger.report import Level, LogReport, Problem, sorted_problems
 from ledger.roster import Ends, Roster
 from ledger.rules import Violation, violation
 from ledger.tiles import TILE_WIDTH, Tile, bundles_of, decode_bundle, split_tile
-from ledger.tree import LogPath, PieceKind, Source, format_tree_path, parse_tree_path, piece_file
+from ledger.tree import LogPath, PieceKind, Source, format_tree_path, piece_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ class AgencyVerifier:
     rosters: list[Roster]
     check_signatures: VerifyMany
     progress: Progress
-    names: list[str] | None
+    places: set[tuple[int, str]] | None
+    """The eras and branches of which the files name something; None where they cannot be listed."""
     wanted: Wanted | None = None
     logs: list[LogVerifier] = field(default_factory=list)
     """One for each era and branch, the eras ascending, the main branch of each first."""
@@ -215,18 +216,12 @@ class AgencyVerifier:
 
     def _found(self) -> list[tuple[int, str]]:
         """The eras and branches that the files name; without a list, the eras that answer in order."""
-        if self.names is None:
+        if self.places is None:
             eras = [1]
             while len(eras) < ERA_MAX and self.read(eras[-1] + 1, "", "checkpoint") is not None:
                 eras.append(eras[-1] + 1)
             return [(era, "") for era in eras]
-        found = {(1, "")}
-        for name in self.names:
-            with suppress(Malformed):
-                path = parse_tree_path(name)
-                if isinstance(path, LogPath) and path.agency == self.agency:
-                    found |= {(path.era, path.branch), (path.era, "")}
-        return sorted(found)
+        return sorted({(1, ""), *self.places, *((era, "") for era, _ in self.places)})
 
     def _opening(self, era: int, branch: str, size: int) -> Reconcile | None:
         tile = next(bundles_of(0, size))
@@ -329,7 +324,11 @@ class _Judgement:
         if log.origin.era in self._settled:
             self._closes += reconcile.closes
         found, lists = lineage.check_lists(
-            opened, reconcile, self._branches, lambda entry_id: log.has_before(1, entry_id)
+            opened,
+            reconcile,
+            self._branches,
+            lambda entry_id: log.has_before(1, entry_id),
+            self._agency.check_signatures,
         )
         for one in found:
             log.add(one.rule.name, one.detail, one.index)
@@ -364,8 +363,8 @@ class _Judgement:
         return own.size
 
     def _name_owed(self, log: LogVerifier, start: int, end: int) -> None:
-        leaves = log.leaves(start, end)
-        for entry_id in lineage.owed(leaves, self._in_log, self._set_aside.__contains__):
+        leaves, check = log.leaves(start, end), self._agency.check_signatures
+        for entry_id in lineage.owed(leaves, self._in_log, self._set_aside.__contains__, check):
             log.add("log.owed", f"entry {entry_id.hex()} of a late branch is not in the log")
 
     def _in_log(self, entry_id: bytes) -> bool:

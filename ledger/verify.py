@@ -83,6 +83,10 @@ def open_agencies(
     ``wanted``: an agency, and the leaf of its log of which a proof speaks.
     """
     names = source.names()
+    places: dict[str, set[tuple[int, str]]] = {}
+    for path in _paths(names or []):
+        if isinstance(path, LogPath):
+            places.setdefault(path.agency, set()).add((path.era, path.branch))
     return [
         AgencyVerifier(
             source=source,
@@ -91,7 +95,7 @@ def open_agencies(
             rosters=rosters,
             check_signatures=check_signatures,
             progress=progress,
-            names=names,
+            places=None if names is None else places.get(agency, set()),
             wanted=wanted[1] if wanted and wanted[0] == agency else None,
         )
         for agency in dict.fromkeys(name for roster in rosters for name in roster.agencies)
