@@ -65,10 +65,13 @@ def _sequel(record: Record, after: Record, stored: Stored, register: Register) -
 
 
 def _moved(record: Record, after: Record, stored: Stored) -> Record | None:
-    """The same fact about another pupil, signed in the same entry for the same mistake."""
+    """The same fact about another pupil, signed in the same entry for the same mistake.
+
+    Of a record erased here too (no fields) it is the only fact with that label.
+    """
     label = stored.label_of(after.hash)
     for one in stored.records:
-        is_same = (one.kind, one.period, one.fields) == (record.kind, record.period, record.fields)
+        is_same = (one.kind, one.period) == (record.kind, record.period) and record.fields in ({}, one.fields)
         if is_same and one.subject != record.subject and stored.label_of(one.hash) == label:
             return one
     return None

@@ -64,7 +64,7 @@ class _Chosen:
 def export(urls: Sequence[str], target: Path, ledger_id: bytes | None) -> None:
     """Copy every log of a ledger into one file (a dossier) that anyone can verify offline."""
     with contextlib.ExitStack() as stack:
-        sources = [stack.enter_context(_open(url)) for url in urls]
+        sources = [stack.enter_context(open_source(url)) for url in urls]
         raw = read_file(sources[0], RosterPath(1, is_note=False))
         if raw is None:
             raise Undecided(f"{urls[0]} has no roster/1.json: it is no ledger's node")
@@ -108,7 +108,7 @@ def verify(target: str, ledger_id: bytes, keys: str | None, level: Level) -> Non
 
 def _verify_tree(target: str, ledger_id: bytes, level: Level, step: Progress) -> Report:
     try:
-        with _open(target) as source:
+        with open_source(target) as source:
             report = verify_tree(source, ledger_id, level=level, check_signatures=verify_many, progress=step)
     except Malformed as error:
         return problem_report(ledger_id, "zip.layout", str(error))
@@ -125,7 +125,7 @@ def _verify_proof(path: Path, ledger_id: bytes, keys: str | None, level: Level) 
         raise Usage("a proof does not carry the log's key: add --keys with a dossier, a URL or a tlog-policy")
     if not _is_url(keys) and _is_policy(Path(keys)):
         return verify_with_key(proof, ledger_id, Path(keys).read_text(), level)
-    with _open(keys) as source:
+    with open_source(keys) as source:
         return verify_proof(proof, source, ledger_id, verify_many, level)
 
 
@@ -160,8 +160,8 @@ def _show(target: str, report: Report) -> None:
 
 
 @contextlib.contextmanager
-def _open(place: str) -> Iterator[Source]:
-    """The source at a URL or path."""
+def open_source(place: str) -> Iterator[Source]:
+    """Yield the static tree at a URL or path."""
     if _is_url(place):
         with HttpClient(place) as client:
             yield HttpSource(client)

@@ -97,7 +97,8 @@ def misfiled_command(
 ) -> None:
     """Move a record that stands with the wrong pupil.
 
-    It is withdrawn there, its content is erased at the node at once, and entered for the right pupil.
+    It is withdrawn there, its content is erased at the node at once and then here, and entered for the right
+    pupil.
     """
     with open_desk(home, passphrase_file) as desk:
         right = known_pupil(desk, local_id)

@@ -1,8 +1,9 @@
 """``pledger demo``: the whole path once, with real processes, as a newcomer would walk it.
 
 It founds a ledger of three agencies, runs their nodes, enrols pupils, imports lists, appends by hand, waits
-until every node holds every log, exports a dossier, verifies it, and shows what one changed byte does. All
-of it through the commands that anybody has; what they were is kept in ``commands.txt``.
+until every node holds every log and a quorum has cosigned it, exports a dossier, verifies it at the level
+certified, and shows what one changed byte does. All of it through the commands that anybody has; what they
+were is kept in ``commands.txt``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ RECORDS_DEFAULT = 272
 """About what the shipped sample lists hold."""
 RECORDS_MIN, RECORDS_MAX = 30, 200_000
 START_TIMEOUT_S = 30
-COPY_TIMEOUT_S = 120
+CERTIFY_TIMEOUT_S = 120
+LEVEL = "certified"
+"""At which the dossier is verified: a quorum holds each log up to its end."""
 NOTICE = "What is recorded about your child, why, for how long, and how to say no.\n"
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 
@@ -55,8 +58,8 @@ def demo(directory: Path | None, records: int, keep_running: bool) -> None:
             _found(run)
             _start_nodes(run)
             groups = demo_lists.plan(records)
-            sizes = {school.agency: _fill(run, school, groups) for school in SCHOOLS}
-            _wait_for_copies(run, sizes)
+            filled = {school.agency: _fill(run, school, groups) for school in SCHOOLS}
+            sizes = _wait_until_certified(run, filled)
             dossier = _export(run)
             tampered = _tamper(run, dossier)
             _show(run, dossier, sizes, tampered, keep_running=keep_running)
@@ -145,7 +148,7 @@ def _fill(run: DemoRun, school: School, groups: list[float]) -> int:
     for kind, name in school.lists.items():
         path, rows = files[name]
         if rows:
-            run.pledger("import {} --kind {} --home {}", path, kind, home)
+            run.pledger("import {} --kind {} --yes --home {}", path, kind, home)
             run.records += rows
             run.say(f"{school.agency}: imported {rows} of {kind} from {name}")
     kind, fields = school.single
@@ -168,14 +171,25 @@ def _write_lists(run: DemoRun, school: School, groups: list[float]) -> dict[str,
     return written
 
 
-def _wait_for_copies(run: DemoRun, sizes: dict[str, int]) -> None:
-    """Wait until every node publishes every log up to these sizes."""
+def _wait_until_certified(run: DemoRun, filled: dict[str, int]) -> dict[str, int]:
+    """Wait until every node shows every log whole, up to these sizes or beyond, and certified to its end.
 
-    def published(agency: str) -> dict[str, int]:
-        return {log["origin"].split("/")[1]: log["size"] for log in run.status(agency)["logs"]}
+    Return the sizes: the desks pinned each other's cards in between.
+    """
+    sizes: dict[str, int] = {}
 
-    run.wait(COPY_TIMEOUT_S, "the copies", lambda: all(published(agency) == sizes for agency in run.urls))
-    run.say("each node holds all three logs")
+    def is_certified() -> bool:
+        shown = [log for agency in run.urls for log in run.status(agency)["logs"]]
+        sizes.update({log["origin"].split("/")[1]: log["size"] for log in shown})
+        is_whole = all(sizes[agency] >= size for agency, size in filled.items())
+        ends = [sizes[log["origin"].split("/")[1]] for log in shown]
+        return is_whole and all(
+            log["size"] == log["certified_size"] == end for log, end in zip(shown, ends, strict=True)
+        )
+
+    run.wait(CERTIFY_TIMEOUT_S, "the copies and their cosignatures", is_certified)
+    run.say("each node holds all three logs, each cosigned by a quorum up to its end")
+    return sizes
 
 
 def _export(run: DemoRun) -> Path:
@@ -183,8 +197,11 @@ def _export(run: DemoRun) -> Path:
     sources = [f"--from={url}" for url in run.urls.values()]
     run.pledger("export {} --ledger {} -o {}", sources, run.ledger_id, dossier)
     run.say(f"exported {dossier} ({dossier.stat().st_size} bytes)")
-    report = run.pledger("verify {} --ledger {}", dossier, run.ledger_id)
-    run.say(f"verified offline: {report['entries']} entries, {report['records']} records committed to")
+    report = run.pledger("verify {} --ledger {} --level {}", dossier, run.ledger_id, LEVEL)
+    run.say(
+        f"verified offline at level {LEVEL}: {report['entries']} entries, {report['records']} records "
+        "committed to"
+    )
     return dossier
 
 
@@ -216,6 +233,7 @@ def _show(run: DemoRun, dossier: Path, sizes: dict[str, int], tampered: str, *, 
         "agencies": agencies,
         "node_dirs": [str(run.agency_directory(agency)) for agency in run.urls],
         "records": run.records,
+        "level": LEVEL,
         "seconds": seconds,
     }
     with_passphrase = f"PLEDGER_PASSPHRASE_FILE={run.directory}/passphrase pledger"
@@ -226,7 +244,7 @@ def _show(run: DemoRun, dossier: Path, sizes: dict[str, int], tampered: str, *, 
         f"One flipped byte was named: {tampered}",
         f"Everything is in {run.directory}: dossier.zip, ledger-id, commands.txt, a directory an agency.",
         "Try next:",
-        f"  pledger verify {dossier} --ledger {run.ledger_id}",
+        f"  pledger verify {dossier} --ledger {run.ledger_id} --level {LEVEL}",
         f"  {with_passphrase} outbox list --home {run.directory}/district-clerk",
         f"  {with_passphrase} node run --alone --dir {run.directory}/district",
         *(["The nodes keep running; Ctrl-C ends them."] if keep_running else []),

@@ -24,6 +24,7 @@ from cli.register import Register, read_register, write_register
 from cli.sending import Author, Delivery, send_waiting, sign_records
 from cli.workspace import Workspace, open_workspace
 from ledger.keys import SigningKey
+from ledger.record import Record
 from ledger.statute import Statute
 from node.http_client import HttpClient
 
@@ -67,9 +68,9 @@ class Desk:
             random=os.urandom,
         )
 
-    def sign(self, drafts: Sequence[Draft]) -> list[Stored]:
-        """Return the drafts as signed entries, not yet kept."""
-        records = make_records(drafts, os.urandom)
+    def sign(self, drafts: Sequence[Draft], records: Sequence[Record] | None = None) -> list[Stored]:
+        """Return the drafts as signed entries, not yet kept; ``records`` if they were made before."""
+        records = make_records(drafts, os.urandom) if records is None else records
         with output.progress() as progress:
             return sign_records(records, [draft.label for draft in drafts], self.author(), progress)
 

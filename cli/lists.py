@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +14,14 @@ from cli import output
 from cli.command import command, home_option
 from cli.completion import complete_lists
 from cli.desk import Desk, open_desk
+from cli.drafts import Draft
 from cli.encoding import ENCODINGS
 from cli.failures import PROBLEMATIC, CellProblem, ListRefused, RowsLeftOut, Undone, Usage
-from cli.foreseen import Foreseen, foresee
+from cli.foreseen import Foreseen, foresee, send_first
 from cli.hand_back import refused_path, write_errors, write_refused
 from cli.headers import REASON_COLUMN, Columns, fold
 from cli.heard import translated
-from cli.import_records import LISTS, Drafts, draft_table, kind_named
+from cli.import_records import LISTS, Drafts, draft_table, kind_named, make_records
 from cli.language import say
 from cli.passphrase import passphrase_option
 from cli.profile import Profile, plain_columns, plain_template
@@ -27,14 +29,14 @@ from cli.profile_form import PROFILE_BYTES_MAX, constant_faults, parse_profile
 from cli.records import offline_option, record_drafts, take_assignments
 from cli.source import read_source
 from cli.suggest import suggest_profile
-from cli.table import Table, read_table
+from cli.table import Table, ordered, read_table
 from cli.told import show_told, tell
 from cli.workspace import open_workspace
 from ledger.entry import RECORDS_MAX
 from ledger.errors import LedgerError
+from ledger.record import Record
 from ledger.statute import Statute, default_statute_json, parse_statute
 from node.durable_file import create_file, read_file
-from node.protocol import ProblemAnswer, Unreachable
 
 PROFILE_SUFFIX = ".toml"
 REPEATS_SHOWN = 10
@@ -55,11 +57,13 @@ class Asked:
     skip_bad: bool
     errors: Path | None
     offline: bool
+    yes: bool
 
 
 @command(
     "import",
     "pledger import results.csv --kind results --dry-run",
+    "pledger import results.csv --kind results --yes",
     "pledger import results.xlsx --kind results --sheet 7а --errors errors.csv",
     "pledger import --suggest export.csv; pledger import export.csv --profile export.toml",
 )
@@ -87,6 +91,7 @@ class Asked:
 @click.option(
     "--errors", type=click.Path(path_type=Path, dir_okay=False), help="Write the errors to this CSV too."
 )
+@click.option("--yes", is_flag=True, help="Do not ask; sign what is shown.")
 @offline_option
 @home_option
 @passphrase_option
@@ -95,8 +100,10 @@ def import_command(
 ) -> None:
     """Record a list: CSV or XLSX with the columns of its kind, or those that a profile names.
 
-    All or nothing, unless --skip-bad: every error is told with row and column, and nothing is written while
-    there is one. What is recorded already is left alone, so a list may be imported twice.
+    The node is asked what is new, recorded already or in conflict; that is shown and asked about once, then
+    what is new is signed and sent. All or nothing, unless --skip-bad: every error is told with row and
+    column, and nothing is written while there is one. What is recorded already is left alone, so a list may
+    be imported twice. Without a terminal --yes must answer, unless there is nothing to add.
     """
     asked = Asked(encoding=encoding or "", **typed)
     if suggest:
@@ -130,23 +137,95 @@ def _import(asked: Asked, desk: Desk) -> None:
     drafts = draft_table(table, profile, desk.writer())
     if drafts.problems and not (asked.skip_bad and drafts.records):
         raise ListRefused(drafts.problems)
-    _hand_back(asked.errors, drafts.problems)
-    refused = refused_path(asked.file) if drafts.problems else None
+    plan = _foretold(asked, desk, drafts)
+    _hand_back(asked.errors, plan.problems)
+    refused = refused_path(asked.file) if plan.problems and (asked.skip_bad or asked.dry_run) else None
     if asked.dry_run:
-        _show_plan(asked, drafts, None if asked.offline else _foresee(desk, drafts))
-    left_out = write_refused(refused, table, drafts.problems) if refused else 0
-    entries, delivery = record_drafts(desk, drafts.records, offline=asked.offline)
-    answer = tell(entries, delivery, drafts.records)
+        _show_plan(asked, drafts, plan)
+    if plan.problems and not (asked.skip_bad and plan.is_good_for_something):
+        _refuse(asked, drafts, plan)
+    parts: list[str | output.Table] = [
+        say("lists.counted", file=asked.file.name, records=_counted(drafts.records))
+    ]
+    parts += [*_remarks_on(drafts), *plan.parts]
+    shown_before = _confirmed(asked, plan, parts)
+    left_out = write_refused(refused, table, plan.problems) if refused else 0
+    entries, delivery = record_drafts(desk, plan.drafts, plan.records, offline=asked.offline)
+    answer = tell(entries, delivery, plan.drafts)
     if refused:
-        answer = replace(
-            answer, errors=(*answer.errors, RowsLeftOut(drafts.problems, left_out, str(refused)))
-        )
-    lines = [say("lists.counted", file=asked.file.name, records=_counted(drafts)), *_remarks_on(drafts)]
-    show_told(
-        replace(answer, parts=(*lines, *answer.parts)),
-        **_value(asked, drafts),
-        refused_file=str(refused) if refused else None,
-    )
+        answer = replace(answer, errors=(*answer.errors, RowsLeftOut(plan.problems, left_out, str(refused))))
+    if not entries:
+        parts.append(say("lists.nothing_to_add"))
+    before = parts[:1] if shown_before else parts
+    answer = replace(answer, parts=(*before, *answer.parts), value=_with_known(answer.value, plan))
+    show_told(answer, **_value(asked, drafts, plan), refused_file=str(refused) if refused else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What is to be signed of a list after the node was asked, and all that is wrong with the rest."""
+
+    drafts: Sequence[Draft]
+    records: Sequence[Record]
+    problems: tuple[CellProblem, ...]
+    foreseen: Foreseen | None
+
+    @property
+    def known(self) -> int:
+        """How many records stand already."""
+        return self.foreseen.counts["recorded"] if self.foreseen else 0
+
+    @property
+    def is_good_for_something(self) -> bool:
+        """Whether anything of the list is or will be recorded."""
+        return bool(self.drafts) or self.known > 0
+
+    @property
+    def parts(self) -> list[str | output.Table]:
+        """What the node says."""
+        return self.foreseen.parts() if self.foreseen else [say("foreseen.unknown")]
+
+
+def _foretold(asked: Asked, desk: Desk, drafts: Drafts) -> _Plan:
+    """The list as the node sees it; as it is where the node is not asked."""
+    records = make_records(drafts.records, os.urandom)
+    foreseen = None
+    if records and not asked.offline and (asked.dry_run or send_first(desk)):
+        foreseen = foresee(desk, drafts.records, records)
+    if foreseen is None:
+        return _Plan(drafts=drafts.records, records=records, problems=drafts.problems, foreseen=None)
+    left, new = foreseen.left()
+    problems = tuple(ordered([*drafts.problems, *foreseen.problems()]))
+    return _Plan(drafts=left, records=new, problems=problems, foreseen=foreseen)
+
+
+def _refuse(asked: Asked, drafts: Drafts, plan: _Plan) -> None:
+    """End the command: a list that is refused in one row is recorded in none."""
+    parts = (*_remarks_on(drafts), *plan.parts)
+    told = tell([], None)
+    refused = [output.cell_problem(one) for one in plan.problems]
+    value = _with_known({**told.value, "refused": refused}, plan)
+    answer = replace(told, value=value, parts=parts, errors=(ListRefused(plan.problems),))
+    show_told(answer, **_value(asked, drafts, plan), refused_file=None)
+
+
+def _with_known(value: dict[str, Any], plan: _Plan) -> dict[str, Any]:
+    return {**value, "already_recorded": value["already_recorded"] + plan.known}
+
+
+def _confirmed(asked: Asked, plan: _Plan, parts: Sequence[str | output.Table]) -> bool:
+    """Ask the one question, if there is something to sign; return whether that showed the plan.
+
+    Without a terminal ``--yes`` must have answered: a nightly job that signs says so in its own text, and one
+    that repeats a list adds nothing and needs no answer.
+    """
+    if asked.yes or not plan.drafts:
+        return False
+    wrong = plan.foreseen.wrong_parts() if plan.foreseen else []
+    count, entries = len(plan.drafts), -(-len(plan.drafts) // RECORDS_MAX)
+    if not output.ask_yes(say("lists.confirm", count=count, entries=entries), *parts, *wrong):
+        raise Undone(say("lists.not_confirmed"))
+    return True
 
 
 def _plan(asked: Asked, statute: Statute) -> tuple[Profile, Columns]:
@@ -200,37 +279,30 @@ def _statute_for(home: Path) -> Statute:
         return parse_statute(default_statute_json())
 
 
-def _foresee(desk: Desk, drafts: Drafts) -> Foreseen | None:
-    """What the node would say; None where it cannot be asked, which is remarked on."""
-    if not drafts.records:
-        return None
-    try:
-        return foresee(desk, drafts.records)
-    except (Unreachable, ProblemAnswer, Undone) as error:
-        output.remark(say("foreseen.not_asked", reason=translated(str(error))))
-        return None
-
-
-def _show_plan(asked: Asked, drafts: Drafts, foreseen: Foreseen | None) -> None:
+def _show_plan(asked: Asked, drafts: Drafts, plan: _Plan) -> None:
     """Show what would be signed and what the node would say to it, and end the command."""
-    left_out = {one.row for one in drafts.problems}
+    left_out = {one.row for one in plan.problems}
     wrong = say("lists.would_be_left_out", count=len(left_out)) if left_out else say("lists.nothing_wrong")
-    entries = -(-len(drafts.records) // RECORDS_MAX)
+    entries = -(-len(plan.drafts) // RECORDS_MAX)
     code = output.INCOMPLETE if left_out else output.DONE
-    if foreseen is not None and not foreseen.is_clean:
+    if plan.problems and not asked.skip_bad:
         code = output.REFUSED
-    asked_node = {"node": foreseen.value() if foreseen else None}
+    planned = say(
+        "lists.planned", file=asked.file.name, records=_counted(plan.drafts), entries=entries, wrong=wrong
+    )
     output.show(
-        {"dry_run": True, "entries": entries, "exit_code": code, **asked_node, **_value(asked, drafts)},
-        say("lists.planned", file=asked.file.name, records=_counted(drafts), entries=entries, wrong=wrong),
+        {"dry_run": True, "entries": entries, "exit_code": code, **_value(asked, drafts, plan)},
+        planned,
         *_remarks_on(drafts),
-        *(foreseen.parts() if foreseen else [say("foreseen.unknown")]),
+        *plan.parts,
+        say("foreseen.nothing_signed"),
+        *(plan.foreseen.wrong_parts() if plan.foreseen else ()),
     )
     output.show_problems(drafts.problems)
     output.finish(code)
 
 
-def _value(asked: Asked, drafts: Drafts) -> dict[str, Any]:
+def _value(asked: Asked, drafts: Drafts, plan: _Plan) -> dict[str, Any]:
     kinds = list(dict.fromkeys(one.kind for one in drafts.records))
     return {
         "file": str(asked.file),
@@ -239,13 +311,14 @@ def _value(asked: Asked, drafts: Drafts) -> dict[str, Any]:
         "records": len(drafts.records),
         "without_record": drafts.skipped,
         "repeated_rows": [list(pair) for pair in drafts.repeated],
-        "left_out": [output.cell_problem(one) for one in drafts.problems],
+        "left_out": [output.cell_problem(one) for one in plan.problems],
+        "node": plan.foreseen.value() if plan.foreseen else None,
     }
 
 
-def _counted(drafts: Drafts) -> str:
+def _counted(drafts: Sequence[Draft]) -> str:
     counts: dict[str, int] = {}
-    for one in drafts.records:
+    for one in drafts:
         counts[one.kind] = counts.get(one.kind, 0) + 1
     parts = [say("lists.of_kind", count=count, kind=kind) for kind, count in counts.items()]
     return ", ".join(parts) or say("lists.no_records")

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from cli import (
-    agency,
     audit,
+    cards,
     classes,
     completion,
     corrections,
@@ -21,7 +21,9 @@ from cli import (
     operate,
     outgoing,
     output,
+    receipts,
     records,
+    rosters,
     showing,
     staff,
 )
@@ -29,7 +31,8 @@ from cli.command import EXIT_CODES, Group, home_option, json_option, lang_option
 from cli.language import say
 
 MODULES = (
-    agency,
+    cards,
+    rosters,
     operate,
     staff,
     classes,
@@ -37,6 +40,7 @@ MODULES = (
     lists,
     corrections,
     outgoing,
+    receipts,
     showing,
     explain,
     completion,

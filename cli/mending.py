@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from cli.failures import CellProblem, ListRefused, Usage
@@ -20,7 +20,7 @@ from ledger.errors import Refused
 from ledger.portfolio import expected_period, record_identity
 from ledger.record import SALT_BYTES, Basis, Record, make_record
 from ledger.rules import violation
-from ledger.statute import Kind, Statute, applied_kind, check_fields
+from ledger.statute import Kind, Statute, applied_kind, check_fields, is_misfiled
 from ledger.vocabulary import MISFILED, WITHDRAWAL_REASONS
 
 ActionName: TypeAlias = Literal["correct", "withdraw", "misfiled"]
@@ -61,6 +61,8 @@ class Signed:
     states: Mapping[bytes, str]
     successors: Mapping[bytes, Record]
     """Record hash to what corrects or withdraws it."""
+    erased: tuple[Record, ...]
+    """What is left of misfiled records whose content is gone from here: no fields."""
     statute: Statute = field(repr=False)
 
     def with_identity(self, subject: bytes, kind: Kind, fields: Mapping[str, Any]) -> Record | None:
@@ -77,12 +79,22 @@ class Signed:
 def read_signed(entries: Sequence[Stored], statute: Statute) -> Signed:
     """Return what the entries of an outbox say."""
     pairs = [(record, stored.state) for stored in entries for record in stored.records]
+    successors = {one.supersedes: one for one, state in pairs if one.supersedes and state != "refused"}
+    records = {record.hash: record for record, _ in pairs}
+    gone = [name for name, one in successors.items() if name not in records and is_misfiled(one.fields)]
+    erased = {name: _shell(name, successors[name]) for name in gone}
     return Signed(
-        records={record.hash: record for record, _ in pairs},
-        states={record.hash: state for record, state in pairs},
-        successors={one.supersedes: one for one, state in pairs if one.supersedes and state != "refused"},
+        records=records | erased,
+        states=dict.fromkeys(gone, "accepted") | {record.hash: state for record, state in pairs},
+        successors=successors,
+        erased=tuple(erased.values()),
         statute=statute,
     )
+
+
+def _shell(record_hash: bytes, withdrawal: Record) -> Record:
+    """What is left of a record that stood with the wrong pupil: its content is gone from here too."""
+    return replace(withdrawal, hash=record_hash, fields={}, supersedes=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +109,8 @@ class Mender:
 
         Raises `ListRefused` for fields that the kind does not take, `Refused` where ``old`` is not live.
         """
+        if not old.fields:
+            refuse_dead(old.hash, say("mend.was_withdrawn", record=old.hash.hex()[:16]))
         kind = self.signed.statute.kinds[old.kind]
         fields = _changed(old.fields, cells, kind)
         problems = [

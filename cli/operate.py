@@ -9,7 +9,9 @@ import click
 
 from cli import output
 from cli.agency import directory_option
+from cli.carry import load
 from cli.command import command, group
+from cli.doctor import doctor
 from cli.output import Table
 from cli.passphrase import passphrase_option, take_passphrase
 from node.config import load_config
@@ -64,4 +66,4 @@ def status(url: str | None, directory: Path) -> None:
     )
 
 
-COMMANDS = [group("node", "Run an agency's node, or ask one how it is.", run, status)]
+COMMANDS = [group("node", "Run an agency's node, or ask one how it is.", run, status, doctor, load)]

@@ -10,15 +10,16 @@ shows neither marks nor pupils. States::
 Accepted entries lie apart so that a command opens only what is open, not all that was signed in a year.
 
 A new file appears whole or not at all, and replaces an older content in one step, so a process killed at any
-moment loses nothing. Pupils of an enrolment stand in its file too: if the class register was not written any
+moment loses nothing. What stood with the wrong pupil goes from here too once its withdrawal is accepted; its
+hash stays. Pupils of an enrolment stand in its file too: if the class register was not written any
 more, it is completed from here.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -26,10 +27,10 @@ from cli.failures import Usage
 from cli.language import say
 from cli.pupil import Pupil, parse_pupil, pupil_line
 from ledger import codec, keys
-from ledger.entry import Entry, PrivateBodies, check_parts, parse_header
+from ledger.entry import Entry, PrivateBodies, check_parts, padded_count, parse_header
 from ledger.errors import Conflict, Malformed, StoreError, Unproven
 from ledger.keys import SigningKey
-from ledger.record import Record, parse_record
+from ledger.record import Record, padding_hashes, parse_record
 from node.durable_file import create_file, disk_errors, read_file, replace_file, sync_folder
 from node.submission import Submission
 
@@ -57,6 +58,11 @@ class Stored:
     state: State = "waiting"
     receipt: bytes | None = None
     reason: str = ""
+    number: int = field(default=0, compare=False)
+    """The order in which what is not accepted was put here; clocks are set back, and tell no order within one
+    millisecond. 0 before it is put."""
+    gone: tuple[bytes, ...] = ()
+    """Hashes of records that stood with the wrong pupil and are kept here no more than at the node."""
 
     @property
     def entry_id(self) -> bytes:
@@ -67,6 +73,30 @@ class Stored:
     def records(self) -> tuple[Record, ...]:
         """The entry's private records, padding left out."""
         return self.submission.private.records if self.submission.private else ()
+
+    def hashes(self) -> list[bytes]:
+        """All record hashes of the entry, padding included, ascending: what a proof of one of them needs."""
+        private = self.submission.private
+        if private is None:
+            return []
+        count = len(private.records) + len(self.gone)
+        padding = padding_hashes(private.padding_seed, padded_count(count) - count)
+        return sorted([*(one.hash for one in private.records), *self.gone, *padding])
+
+    def without(self, record_hashes: Container[bytes]) -> Stored:
+        """Return the entry without the content of these records."""
+        private = self.submission.private
+        if private is None:
+            return self
+        kept = [one for one in private.records if one.hash not in record_hashes]
+        lost = [one.hash for one in private.records if one.hash in record_hashes]
+        left = replace(private, records=tuple(kept))
+        return replace(
+            self,
+            submission=replace(self.submission, private=left),
+            labels=tuple(self.label_of(one.hash) for one in kept),
+            gone=(*self.gone, *lost),
+        )
 
     def label_of(self, record_hash: bytes) -> str:
         """Return where a record of this entry comes from."""
@@ -85,10 +115,15 @@ class Outbox:
         self._archive = folder / "accepted"
         self._key = hashlib.sha256(_DOMAIN + signer.seed).digest()
         self._random = random
+        self._last: int | None = None
 
     def put(self, stored: Stored) -> None:
-        """Keep a new entry, durable on return; raise `Conflict` if it is here already."""
+        """Keep a new entry after all others, durable on return; raise `Conflict` if it is here already.
+
+        One that has a number already, because it takes another's place, keeps it.
+        """
         self._make(self._folder)
+        stored = stored if stored.number else replace(stored, number=self._next_number())
         if (self._archive / self._name(stored.entry_id)).exists():
             raise Conflict(say("outbox.accepted_already", entry=stored.entry_id.hex()))
         create_file(self._path(stored.entry_id), self._locked(stored))
@@ -115,21 +150,38 @@ class Outbox:
             path.unlink(missing_ok=True)
             sync_folder(self._folder)
 
+    def forget(self, wrong: Sequence[bytes]) -> None:
+        """Erase the content of records that stood with the wrong pupil, and of what they had corrected."""
+        accepted = list(self._read_all(self._archive))
+        records = {record.hash: record for stored in accepted for record in stored.records}
+        due, ahead = set[bytes](), list(wrong)
+        while ahead:
+            due.add(name := ahead.pop())
+            found = records.get(name)
+            ahead += [found.supersedes] if found and found.supersedes else []
+        for stored in accepted:
+            if any(one.hash in due for one in stored.records):
+                self.update(stored.without(due))
+
     def entries(self) -> list[Stored]:
         """Return everything in the outbox, oldest first."""
-        return _in_order([*self._read_all(self._archive), *self._open()])
+        found = [*self._read_all(self._archive), *self._open()]
+        return sorted(found, key=lambda one: (one.created_ms, one.number))
 
     def waiting(self, *, with_refused: bool = False) -> list[Stored]:
-        """Return what is to be sent, oldest first."""
+        """Return what is to be sent, in the order in which it was put here."""
         wanted = {"waiting", "refused"} if with_refused else {"waiting"}
-        return [one for one in _in_order(self._open()) if one.state in wanted]
+        return sorted((one for one in self._open() if one.state in wanted), key=lambda one: one.number)
 
-    def find(self, prefix: str) -> tuple[Stored, Record | None]:
-        """Return the entry whose id, or one of whose records, starts with these hex digits."""
+    def find(self, prefix: str, among: Sequence[Stored] | None = None) -> tuple[Stored, Record | None]:
+        """Return the entry whose id, or one of whose records, starts with these hex digits.
+
+        ``among`` is everything in the outbox, if it was read before.
+        """
         if len(prefix) < PREFIX_MIN or set(prefix) - set("0123456789abcdef"):
             raise Usage(say("outbox.prefix", prefix=repr(prefix), count=PREFIX_MIN))
         found: list[tuple[Stored, Record | None]] = []
-        for stored in self.entries():
+        for stored in self.entries() if among is None else among:
             if stored.entry_id.hex().startswith(prefix):
                 found.append((stored, None))
             found += [(stored, one) for one in stored.records if one.hash.hex().startswith(prefix)]
@@ -137,6 +189,13 @@ class Outbox:
             several = say("outbox.several_found", prefix=prefix)
             raise Usage(several if found else say("outbox.none_found", prefix=prefix))
         return found[0]
+
+    def _next_number(self) -> int:
+        """One more than any that is not accepted; the workspace is held alone, so it is counted once."""
+        if self._last is None:
+            self._last = max((one.number for one in self._open()), default=0)
+        self._last += 1
+        return self._last
 
     def _open(self) -> list[Stored]:
         """What is not accepted; an entry that a stop left in both folders is accepted."""
@@ -179,10 +238,6 @@ class Outbox:
         return keys.lock(self._key, codec.encode(_value(stored)), self._random(keys.NONCE_BYTES))
 
 
-def _in_order(entries: Iterable[Stored]) -> list[Stored]:
-    return sorted(entries, key=lambda one: (one.created_ms, one.entry_id))
-
-
 def accepted(stored: Stored, receipt: bytes) -> Stored:
     """Return the entry with its receipt."""
     return replace(stored, state="accepted", receipt=receipt, reason="")
@@ -206,6 +261,8 @@ def _value(stored: Stored) -> list[object]:
         list(submission.scopes),
         list(stored.labels),
         [pupil_line(one) for one in stored.pupils],
+        stored.number,
+        list(stored.gone),
     ]
 
 
@@ -222,6 +279,8 @@ def _parse(value: object) -> Stored:
             list(scopes),
             list(labels),
             list(pupils),
+            int(number),
+            list(gone),
         ]:
             pass
         case _:
@@ -237,6 +296,8 @@ def _parse(value: object) -> Stored:
         state=state,
         receipt=receipt,
         reason=reason,
+        number=number,
+        gone=tuple(gone),
     )
 
 

@@ -152,20 +152,25 @@ def ask_passphrase(text: str, *, is_new: bool) -> str:
 
 
 def ask_yes(question: str, *parts: str | Table) -> bool:
-    """Show what it is about on standard error and return the answer; without a terminal raise `Usage`."""
+    """Show what it is about on standard error and return the answer; without a terminal raise `Usage`.
+
+    A pipe is not waited for: one that stays open and says nothing would hold a nightly script for ever.
+    """
     console = _console(sys.stderr)
     for part in parts:
         _print_part(console, part)
-    try:
-        while True:  # not click's own confirmation, which knows no "да"
-            answer = click.prompt(f"{question} {say('question.choice')}", "", show_default=False, err=True)
-            if answer.strip().casefold() in ANSWERS:
-                return ANSWERS[answer.strip().casefold()]
-            remark(say("question.again"))
-    except click.Abort:
-        if sys.stdin.isatty():
-            raise
-        raise Usage(say("question.nobody")) from None
+    if not is_attended():
+        raise Usage(say("question.nobody"))
+    while True:  # not click's own confirmation, which knows no "да"
+        answer = click.prompt(f"{question} {say('question.choice')}", "", show_default=False, err=True)
+        if answer.strip().casefold() in ANSWERS:
+            return ANSWERS[answer.strip().casefold()]
+        remark(say("question.again"))
+
+
+def is_attended() -> bool:
+    """Whether somebody sits at a terminal, who can be asked."""
+    return sys.stdin.isatty()
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from cli.profile import Taken, Template
 from cli.sending import Delivery
 from cli.table import Row
 from cli.told import remark_others, show_told, tell
+from ledger.record import Record
 
 offline_option = click.option(
     "--offline", is_flag=True, help="Sign and keep without asking the node; pledger outbox send sends."
@@ -64,10 +65,10 @@ def append_command(
 
 
 def record_drafts(
-    desk: Desk, drafts: Sequence[Draft], *, offline: bool
+    desk: Desk, drafts: Sequence[Draft], records: Sequence[Record] | None = None, *, offline: bool
 ) -> tuple[list[Stored], Delivery | None]:
-    """Sign, keep, and send unless told not to."""
-    entries = desk.sign(drafts)
+    """Sign, keep, and send unless told not to; ``records`` are the drafts' if they were made before."""
+    entries = desk.sign(drafts, records)
     desk.keep(entries)
     if offline or not entries:
         return entries, None

@@ -1,7 +1,7 @@
 """The agency directory in the registrar's hands: what grants and revocations need of it.
 
 Everything comes from its files, so a grant can be signed beside a node that is down: the roster (its own, so
-its hash is the ledger id), the node's public keys from ``keys/node.key``, and the registrar's key under its
+its hash is the ledger id), the card in force from the node's database, and the registrar's key under its
 passphrase. Signed governance goes through an outbox of its own, ``DIR/outbox``.
 """
 
@@ -28,7 +28,8 @@ from ledger.vocabulary import KEY_ROLES, OUTSIDE_ROLES
 from node.config import load_config
 from node.durable_file import read_file
 from node.http_client import HttpClient
-from node.key_file import read_key_file, read_public_keys
+from node.inspection import card_in_force
+from node.key_file import read_key_file
 from node.sources import DirectorySource
 from node.submission import Submission
 
@@ -46,8 +47,14 @@ class AgencyDirectory:
     target: Target
 
     def unlock(self, passphrase: str) -> SigningKey:
-        """Return the registrar's key."""
-        return SigningKey(read_key_file(self.path / "keys" / "registrar.key", passphrase)["registrar"])
+        """Return the registrar's key that the card in force names; raise `Undone` if it is not here."""
+        secrets = read_key_file(self.path / "keys" / "registrar.key", passphrase)
+        keys = [SigningKey(seed) for seed in secrets.values()]
+        named = card_in_force(load_config(self.path)).card.registrar_keys
+        for key in keys:
+            if key.public_key in named:
+                return key
+        raise Undone(say("agency.other_registrar", path=self.path / "keys" / "registrar.key"))
 
     def outbox(self, registrar: SigningKey) -> Outbox:
         """Return the outbox of what this registrar signs."""
@@ -62,7 +69,7 @@ def open_agency(path: Path, url: str | None = None) -> AgencyDirectory:
     ledger_id = roster_hash(read_file(first, bytes_max=ROSTER_BYTES_MAX))
     roster = read_checked_rosters(DirectorySource(path), ledger_id)[-1]
     config = load_config(path)
-    public = read_public_keys(path / "keys" / "node.key").keys
+    card = card_in_force(config).card
     origin = Origin(roster.ledger, config.agency)
     return AgencyDirectory(
         path=path,
@@ -72,8 +79,8 @@ def open_agency(path: Path, url: str | None = None) -> AgencyDirectory:
             ledger=roster.ledger,
             agency=config.agency,
             url=url or config.url,
-            sealing_key=public["sealing"],
-            log=verifier_of(str(origin), public["log"]),
+            sealing_key=card.sealing_key,
+            log=verifier_of(str(origin), card.log_key),
         ),
     )
 

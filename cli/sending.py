@@ -25,6 +25,7 @@ from ledger.errors import LedgerError
 from ledger.keys import SEED_BYTES, SigningKey
 from ledger.log_verifier import Progress
 from ledger.record import Record
+from ledger.statute import is_misfiled
 from node.protocol import Obstacle, Problem, ProblemAnswer, Procedure
 from node.session import check_receipt, submit
 from node.submission import Submission, format_submission
@@ -95,7 +96,7 @@ def sign_records(
     entries: list[Stored] = []
     for cut in range(0, len(records), RECORDS_MAX):
         end = cut + RECORDS_MAX
-        entries.append(_signed(records[cut:end], labels[cut:end], author, len(entries)))
+        entries.append(_signed(records[cut:end], labels[cut:end], author))
         progress(say("sending.signed"), min(end, len(records)), len(records))
     return entries
 
@@ -158,6 +159,8 @@ def _send(outbox: Outbox, stored: Stored, target: Target, author: Author) -> Pro
             stored = rest
             continue
         proof, _, _ = check_receipt(receipt, stored.entry_id, target.log)
+        if wrong := [one.supersedes for one in stored.records if one.supersedes and is_misfiled(one.fields)]:
+            outbox.forget(wrong)  # before the receipt is kept: after a stop in between it is done again
         kept = outbox.update(accepted(stored, receipt))
         return Outcome(signed=signed, stored=kept, index=proof.index, known=tuple(known))
 
@@ -179,12 +182,11 @@ def _without(stored: Stored, dropped: set[bytes], author: Author) -> Stored | No
     if not left:
         return None
     records, labels = zip(*left, strict=True)
-    again = _signed(records, labels, author, 0)
-    return replace(again, created_ms=stored.created_ms, pupils=stored.pupils)
+    again = _signed(records, labels, author)
+    return replace(again, created_ms=stored.created_ms, number=stored.number, pupils=stored.pupils)
 
 
-def _signed(records: Sequence[Record], labels: Sequence[str], author: Author, number: int) -> Stored:
-    """One entry; ``number`` keeps those of one list in order."""
+def _signed(records: Sequence[Record], labels: Sequence[str], author: Author) -> Stored:
     bodies = PrivateBodies(padding_seed=author.random(32), records=tuple(records))
     entry = sign_private(
         bodies,
@@ -195,6 +197,6 @@ def _signed(records: Sequence[Record], labels: Sequence[str], author: Author, nu
     )
     return Stored(
         submission=Submission(entry=entry, private=bodies),
-        created_ms=author.now_ms + number,
+        created_ms=author.now_ms,
         labels=tuple(labels),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cli.desk import Desk, open_desk
 from cli.failures import Undone, Usage
 from cli.heard import translated
 from cli.language import headings, say, say_word
+from cli.mending import read_signed
 from cli.outbox import Stored
 from cli.output import Table
 from cli.parameters import HEX32, hour_text
@@ -74,9 +75,10 @@ def show_command(name: str, home: Path, passphrase_file: Path | None) -> None:
     RECORD or ENTRY are the first six or more hex digits that other commands print.
     """
     with open_desk(home, passphrase_file) as desk:
-        stored, record = desk.outbox.find(name.lower())
+        entries = desk.outbox.entries()
+        stored, record = _find(desk, name.lower(), entries)
         receipt = None if stored.receipt is None else _checked(stored, desk.workspace.target().log)
-        entries, shown = desk.outbox.entries(), [record] if record else stored.records
+        shown = [record] if record else stored.records
         sequels = [sequel_of(one, entries, desk.register) for one in shown]
         records = [
             _record_value(desk, stored, one, sequel) for one, sequel in zip(shown, sequels, strict=True)
@@ -116,7 +118,7 @@ def prove_command(name: str, path: Path, home: Path, passphrase_file: Path | Non
         if stored.receipt is None or stored.submission.private is None:
             raise Undone(say("prove.no_receipt", name=name, state=say_word("state", stored.state)))
         receipt = _checked(stored, desk.workspace.target().log)
-    data = make_presentation(receipt.proof, record, stored.submission.private.hashes())
+    data = make_presentation(receipt.proof, record, stored.hashes())
     create_file(path, data)
     ledger_id, url = desk.workspace.settings.ledger_id, desk.workspace.settings.url
     output.show(
@@ -183,6 +185,16 @@ def _checked(stored: Stored, log: NoteVerifier) -> _Receipt:
     return _Receipt(proof=proof, hour=leaf.received_hour, origin=checkpoint.origin, size=checkpoint.size)
 
 
+def _find(desk: Desk, prefix: str, entries: Sequence[Stored]) -> tuple[Stored, Record | None]:
+    """The entry or record asked for; of a misfiled one what is left, with the entry that withdrew it."""
+    signed = read_signed(entries, desk.statute)
+    gone = [one for one in signed.erased if one.hash.hex().startswith(prefix)]
+    if len(gone) != 1:
+        return desk.outbox.find(prefix, entries)
+    withdrawal = signed.successors[gone[0].hash].hash
+    return next(stored for stored in entries if withdrawal in (one.hash for one in stored.records)), gone[0]
+
+
 def _record_value(desk: Desk, stored: Stored, record: Record, sequel: Sequel | None) -> dict[str, Any]:
     pupil = desk.register.with_pupil(record.subject)
     return {
@@ -209,7 +221,7 @@ def _record_lines(value: dict[str, Any], sequel: Sequel | None) -> list[str]:
     return [
         say("show.record", record=value["record"]),
         say("show.kind", kind=value["kind"], period=value["period"], pupil=pupil),
-        say("show.fields", fields=fields),
+        say("show.fields", fields=fields) if fields else say("show.erased"),
         *of,
         *([sequel.line] if sequel else []),
     ]

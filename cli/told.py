@@ -159,10 +159,15 @@ def _refusal(one: Obstacle, stored: Stored, drafts: Mapping[str, Draft]) -> Cell
     draft = drafts.get(label)
     if draft is None:
         return CellProblem(file=label or say("told.entry", entry=stored.entry_id.hex()[:16]), text=text)
-    named = [name for name in draft.fields if one.detail.startswith((f"{name}:", f"{name} "))]
+    return row_problem(draft, one.detail, text)
+
+
+def row_problem(draft: Draft, detail: str, text: str) -> CellProblem:
+    """Return what is said against a draft, by row, and by column where ``detail`` begins with a field."""
+    named = [name for name in draft.fields if detail.startswith((f"{name}:", f"{name} "))]
     columns = named or [name for name in draft.fields if name != UNIT_FIELD]
     return CellProblem(
-        file=label.rpartition(" row ")[0] or label,
+        file=draft.label.rpartition(" row ")[0] or draft.label,
         row=draft.row,
         column=", ".join(draft.columns.get(name, name) for name in columns),
         value=shown_value(", ".join(str(draft.fields[name]) for name in columns)),

@@ -209,6 +209,12 @@ def check_note(note: Note, verifiers: Iterable[NoteVerifier]) -> tuple[NoteVerif
     return tuple(signed.values())
 
 
+def keep_lines(note: Note, verifier: NoteVerifier) -> bytes:
+    """Return the note with its first line of one key alone; `Malformed` if it has none."""
+    own = [one for one in note.lines if (one.name, one.key_id) == (verifier.name, verifier.key_id)]
+    return format_note(note.text, map(format_line, own[:1]))
+
+
 def check_name(name: str) -> None:
     """Raise `Malformed` unless ``name`` can name a key: not empty, no spaces, no ``+``, no controls."""
     if not name or "+" in name or any(map(str.isspace, name)) or _CONTROL.search(name) or not is_utf8(name):

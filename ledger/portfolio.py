@@ -62,6 +62,8 @@ class Portfolio:
     """Hashes of the live notices."""
     moves: tuple[Record, ...] = ()
     """Live enrolments and transfers, each in the place of the first record that it corrects."""
+    ended: LayeredMap[bytes, tuple[Record | None, Record]] = field(default_factory=LayeredMap)
+    """Hash of a corrected or withdrawn record to it, if its body is held, and to what ended it."""
 
     @property
     def enrolments(self) -> tuple[Record, ...]:
@@ -130,7 +132,10 @@ def add(portfolio: Portfolio, record: Record) -> Portfolio:
         moves = tuple(kept for one in moves for kept in (stands if one.hash == record.supersedes else (one,)))
     elif record.kind in _MOVES:
         moves += stands
-    return replace(portfolio, moves=moves)
+    ended = portfolio.ended
+    if record.supersedes is not None:
+        ended = ended.with_item(record.supersedes, (old, record))
+    return replace(portfolio, moves=moves, ended=ended)
 
 
 def _with(portfolio: Portfolio, record: Record) -> Portfolio:
@@ -161,16 +166,19 @@ def judge(portfolio: Portfolio, record: Record, author: RecordAuthor, *, day: in
     found = _judge_fields(kind, record, day)
     if any(rule == "record.fields" for rule, _ in found):
         return _named(found, record)
+    before = _written_before(portfolio, record)
     old = portfolio.live.get(record.supersedes) if record.supersedes else None
+    old = before[0] if before else old
     listed, kind = kind, _applied(kind, record, old)
-    found += _judge_supersedes(portfolio, record)
+    found += [] if before else _judge_supersedes(portfolio, record)
     found += _judge_pupil(portfolio, kind, record)
     scope = _judge_scope(portfolio, kind, record, author)
     if old is not None and old.kind == record.kind and not scope:  # no teacher corrects an exam into a term
         scope = _judge_scope(portfolio, applied_kind(listed, old.fields), old, author)
     found += scope
     found += _judge_basis(portfolio, kind, record, old, day)
-    return in_order([*_named(found, record), *_judge_identity(portfolio, record)])
+    repeated = [_identity_violation(record, before[1], is_equal=True)] if before else []
+    return in_order([*_named(found, record), *(repeated or _judge_identity(portfolio, record))])
 
 
 Finding = tuple[str, str]
@@ -219,6 +227,13 @@ def expected_period(kind: Kind, fields: Mapping[str, Any]) -> str | None:
         return None
     value = str(fields[kind.period_from])
     return value if "/" in value else school_year(datetime.date.fromisoformat(value))
+
+
+def _written_before(portfolio: Portfolio, record: Record) -> tuple[Record | None, Record] | None:
+    """What this very correction or withdrawal ended already, and the record that did: a colleague signed it
+    again, and the first copy had reached the node after all."""
+    ended = portfolio.ended.get(record.supersedes) if record.supersedes else None
+    return ended if ended is not None and ended[1].content() == record.content() else None
 
 
 def _judge_supersedes(portfolio: Portfolio, record: Record) -> list[Finding]:
@@ -330,5 +345,9 @@ def _judge_identity(portfolio: Portfolio, record: Record) -> list[Violation]:
     is_equal = standing.content() == record.content() or (
         record.supersedes is None and standing.fields == record.fields
     )
+    return [_identity_violation(record, standing, is_equal=is_equal)]
+
+
+def _identity_violation(record: Record, standing: Record, *, is_equal: bool) -> Violation:
     text = "already recorded" if is_equal else "recorded with other content: correct it instead"
-    return [violation("record.identity", text, record=record.hash, standing=standing.hash, is_equal=is_equal)]
+    return violation("record.identity", text, record=record.hash, standing=standing.hash, is_equal=is_equal)

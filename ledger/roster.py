@@ -190,8 +190,8 @@ def check_next(before: Roster, after: Roster, signatures: bytes) -> None:
     """Raise `Unproven` unless ``after`` says that it follows ``before`` and enough of its keys signed it."""
     check_chain([before], after)
     signed = _signers(before, after, signatures)
-    voters, needed = _voters(before, after)
-    given = sum(name in signed for name in voters)
+    names, needed = voters(before, after)
+    given = sum(name in signed for name in names)
     if given < needed:
         raise Unproven(f"version {after.version} has {given} of the {needed} signatures that it needs")
 
@@ -215,8 +215,8 @@ def _signers(by: Roster, of: Roster, signatures: bytes) -> set[str]:
     return {verifier.name for verifier in note.check_note(signed_note, note_verifiers(by))}
 
 
-def _voters(before: Roster, after: Roster) -> tuple[list[str], int]:
-    """The key names that may vote on ``after``, and how many must."""
+def voters(before: Roster, after: Roster) -> tuple[list[str], int]:
+    """Return the names of the keys that may vote on ``after``, and how many must."""
     everyone = [root_key_name(before.ledger, name) for name in before.agencies]
     target = _only_changed_agency(before, after)
     if target is not None and len(before.agencies) > 1:  # alone, it is one of the two keys that may vote

@@ -60,6 +60,7 @@ from ledger.schema_form import (
 )
 from ledger.vocabulary import (
     BASES,
+    MISFILED,
     RESERVED_KINDS,
     ROLES,
     WITHDRAWAL_REASONS,
@@ -188,6 +189,11 @@ def check_fields(kind: Kind, fields: object) -> list[Problem]:
 def is_withdrawal(fields: object) -> bool:
     """Whether ``fields`` has the form of a withdrawal: ``reason_code`` and nothing else."""
     return isinstance(fields, Mapping) and len(fields) == 1 and "reason_code" in fields
+
+
+def is_misfiled(fields: Mapping[str, Any]) -> bool:
+    """Whether ``fields`` withdraw a record that stood with the wrong pupil: its body goes at once."""
+    return is_withdrawal(fields) and fields["reason_code"] == MISFILED
 
 
 def check_withdrawal_fields(fields: object) -> list[Problem]:

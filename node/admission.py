@@ -19,8 +19,7 @@ from ledger.names import Place
 from ledger.portfolio import Portfolio, RecordAuthor, add, judge, order_in_entry, record_identity
 from ledger.record import Record, parse_record
 from ledger.rules import Violation, violation
-from ledger.statute import Statute, is_withdrawal
-from ledger.vocabulary import MISFILED
+from ledger.statute import Statute, is_misfiled
 from node.body_store import BodyStore, StoredBody, StoredEntry
 from node.key_store import KeyStore
 from node.submission import Submission
@@ -142,7 +141,7 @@ def misfiled_chain(private: PrivateBodies, bodies: BodyStore) -> list[bytes]:
     """
     due: list[bytes] = []
     for record in private.records:
-        if is_withdrawal(record.fields) and record.fields["reason_code"] == MISFILED:
+        if is_misfiled(record.fields):
             wrong = record.supersedes
             while wrong is not None and wrong not in due:
                 due.append(wrong)

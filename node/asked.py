@@ -16,13 +16,15 @@ from typing import Any, Literal, TypeAlias
 from ledger import codec, keys
 from ledger.authority import Author, judge_author
 from ledger.errors import Refused
-from ledger.names import Origin
+from ledger.leaf import Leaf
+from ledger.names import Origin, Place
 from ledger.request import Check, Read, SignedRequest, check_request, is_fresh, parse_request
 from ledger.rules import Violation, violation
 from node.admission import Admission
 from node.nonces import NonceStore
 from node.protocol import OCTETS, Problem, Response, format_problem
 from node.release import Release
+from node.submission import open_by_any
 
 REQUESTS_PATH = "/v1/requests"
 ANSWER_VERSION = 1
@@ -44,13 +46,13 @@ class RequestDoor:
 
     ledger_id: bytes
     origin: Origin
-    sealing_seed: bytes
+    sealing_seeds: Sequence[bytes]
     nonces: NonceStore
     release: Release
 
     def answer(self, body: bytes, now_ms: int) -> Response:
         """Return the sealed answer or a problem document; raise the `LedgerError` that refuses it."""
-        asked = parse_request(keys.open_sealed(self.sealing_seed, body))
+        asked = parse_request(open_by_any(self.sealing_seeds, body))
         check_request(asked, ledger_id=self.ledger_id, agency=self.origin.agency)
         if not is_fresh(asked, now_ms):
             return format_problem(_stale(now_ms))
@@ -99,8 +101,22 @@ class RequestDoor:
             raise Refused((violation("entry.sunset", f"the ledger ended on day {roster.sunset}"),))
         admission = Admission(self.release.bodies, self.release.data_keys)
         judged = admission.judge_each(action.records, author, statute, day)
-        found = {record.hash: breaches for record, breaches in judged}
-        return [_verdict(found[record.hash]) for record in action.records]
+        found = {record.hash: _verdict(breaches) for record, breaches in judged}
+        verdicts = [found[record.hash] for record in action.records]
+        return self._with_signers(verdicts)
+
+    def _with_signers(self, verdicts: list[list[Any] | None]) -> list[list[Any] | None]:
+        """The verdicts with who signed what stands, and when it was received; a leaf is read once."""
+        leaves: dict[Place, Leaf | None] = {}
+        for one in verdicts:
+            if one is None:
+                continue
+            standing = one[3] and self.release.bodies.find(one[3])
+            if standing and standing.place not in leaves:
+                leaves[standing.place] = self.release.sequencer.leaf(standing.place)
+            leaf = leaves[standing.place] if standing else None
+            one.append(leaf and [leaf.header.author, leaf.received_hour])
+        return verdicts
 
     def _sealed(self, asked: SignedRequest, value: dict[str, Any]) -> Response:
         plain = codec.encode([ANSWER_VERSION, asked.id, value])

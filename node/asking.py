@@ -15,6 +15,7 @@ from ledger import codec, keys
 from ledger.entry import RECORDS_MAX
 from ledger.errors import Malformed, Unproven
 from ledger.keys import SigningKey
+from ledger.leaf import HOUR_MAX
 from ledger.record import Record, parse_record
 from ledger.request import NONCE_BYTES, Action, Check, Read, format_request, sign_request
 from node.asked import ANSWER_VERSION, REQUESTS_PATH, Word
@@ -43,6 +44,10 @@ class CheckVerdict:
     rule: str | None = None
     text: str | None = None
     standing: bytes | None = None
+    signer: bytes | None = None
+    """The key that signed what stands."""
+    hour: int | None = None
+    """When it was received: hours since 1970."""
 
 
 def ask_check(records: Sequence[Record], asker: Asker) -> Procedure[list[CheckVerdict]]:
@@ -104,8 +109,20 @@ def _parse_verdict(value: object) -> CheckVerdict:
     match value:
         case None:
             return CheckVerdict(word="new")
-        case [str(word), str() | None as rule, str() | None as text, bytes() | None as standing]:
+        case [str(word), str() | None as rule, str() | None as text, bytes() | None as standing, since]:
+            signer, hour = _parse_since(since)
             for known in _WORDS:
                 if word == known:
-                    return CheckVerdict(word=known, rule=rule, text=text, standing=standing)
-    raise Malformed("a verdict is nil for a new record, else [word, rule, text, standing]")
+                    return CheckVerdict(
+                        word=known, rule=rule, text=text, standing=standing, signer=signer, hour=hour
+                    )
+    raise Malformed("a verdict is nil for a new record, else [word, rule, text, standing, since]")
+
+
+def _parse_since(value: object) -> tuple[bytes | None, int | None]:
+    match value:
+        case None:
+            return None, None
+        case [bytes(signer), int(hour)] if 0 <= hour <= HOUR_MAX:
+            return signer, hour
+    raise Malformed("who recorded what stands is [key, hour]")

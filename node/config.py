@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,17 @@ def format_config(*, ledger: str, agency: str, url: str, listen: str, peers: Map
         *(f"'{name}' = {urls!r}".replace("'", '"') for name, urls in peers.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def add_peers(text: str, peers: Mapping[str, Sequence[str]]) -> str:
+    """Return a configuration with these addresses, all else as its operator wrote it."""
+    lines = text.splitlines()
+    if "[peers]" not in [line.partition("#")[0].strip() for line in lines]:
+        lines += ["", "[peers]  # agency = [addresses]"]
+    kept = [line for line in lines if line.partition("=")[0].strip().strip("'\"") not in peers]
+    at = next(place for place, line in enumerate(kept) if line.partition("#")[0].strip() == "[peers]")
+    made = [f"'{name}' = {list(urls)!r}".replace("'", '"') for name, urls in peers.items()]
+    return "\n".join([*kept[: at + 1], *made, *kept[at + 1 :]]) + "\n"
 
 
 def _unknown(value: dict[str, Any]) -> list[str]:

@@ -113,6 +113,32 @@ class Database:
             connection.close()
             raise
 
+    @classmethod
+    def open_read_only(cls, path: Path, schemas: Sequence[Schema]) -> Self:
+        """Open a database to look at it, beside a node that may be running on it; nothing can be written.
+
+        Raises `StoreError` if it is not there, or not of this version.
+        """
+        with disk_errors(path):
+            if not path.is_file():
+                raise StoreError(f"{path}: there is no such database")
+            # Without write access SQLite cannot make the index of the WAL; then nobody else writes either.
+            is_writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+        made = cls.__new__(cls)
+        made.path = path
+        mode = "mode=ro" if is_writable else "mode=ro&immutable=1"
+        with made._errors():
+            address = f"{path.absolute().as_uri()}?{mode}"
+            made._connection = sqlite3.connect(address, uri=True, isolation_level=None)
+        try:
+            for schema in schemas:
+                if made._version(schema) != len(schema.steps):
+                    raise StoreError(f"{path}: written by another pledger: start the node with this one")
+        except BaseException:
+            made._connection.close()
+            raise
+        return made
+
     def __enter__(self) -> Self:
         return self
 
@@ -129,6 +155,11 @@ class Database:
     def in_transaction(self) -> bool:
         """Whether a `transaction` is open."""
         return self._connection.in_transaction
+
+    @property
+    def changes(self) -> int:
+        """Rows written by this connection since it was opened: the same number means the same content."""
+        return self._connection.total_changes
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Return all rows of a query; inside a transaction it sees that transaction's writes."""

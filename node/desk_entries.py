@@ -19,6 +19,7 @@ from ledger.entry import RECORDS_MAX, PrivateBodies, sign_padding, sign_private
 from ledger.keys import SEED_BYTES, Signer
 from node.admission import Admission
 from node.journal import JournalRow
+from node.keyring import Keyring
 from node.release import Release
 from node.submission import Submission
 
@@ -38,8 +39,15 @@ class DeskEntries:
     """Makes the desk's entries of one node."""
 
     ledger_id: bytes
-    signer: Signer
+    keyring: Keyring
     release: Release
+
+    @property
+    def signer(self) -> Signer:
+        """The desk key of the card in force."""
+        card = self.release.sequencer.state.authority.card
+        assert card is not None, "the desk writes in an opened log"
+        return self.keyring.signer("desk", card.card.desk_keys[0])
 
     def enter_if_due(self, now_ms: int) -> Entered | None:
         """Make the hour's entry if an hour has passed since the last one; return what it did, else None.

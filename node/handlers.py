@@ -7,13 +7,17 @@ table at the end of this module is the only place where an error class becomes a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ledger.errors import Conflict, LedgerError, Malformed, Refused, StoreError, Undecided, Unproven
 from ledger.names import Origin
 from node.asked import REQUESTS_PATH, RequestDoor
+from node.condition import Observed, condition, lagging
+from node.log_store import LogStore
 from node.protocol import (
     JSON,
     OCTETS,
@@ -26,26 +30,34 @@ from node.protocol import (
     json_bytes,
     obstacles_of,
 )
-from node.sequencer import Outcome, Sequencer
+from node.sequencer import Outcome
 from node.static_tree import StaticTree
 from node.submission import SUBMISSION_BYTES_MAX
+from node.witness import OtherSize, UnknownLog, Untrusted, Witness
 
 REQUEST_BYTES_MAX = SUBMISSION_BYTES_MAX
 """The largest body that any route takes."""
 
 ENTRIES_PATH = "/v1/entries"
-POSTED = (ENTRIES_PATH, REQUESTS_PATH)
+ADD_CHECKPOINT_PATH = "/witness/add-checkpoint"
+POSTED = (ENTRIES_PATH, REQUESTS_PATH, ADD_CHECKPOINT_PATH)
 """The paths that take a body; all others are read."""
 _ENTRY_PATH = re.compile(r"/v1/entries/([0-9a-f]{64})")
+_WITNESSED_PATH = re.compile(r"/witness/([0-9a-f]{64})/checkpoint")
+SIZE_TYPE = "text/x.tlog.size"
+WITNESS_RETRY_AFTER_S = "1"
+"""The leaves that a witness lacks are fetched at once: what it takes on an idle line."""
+MSGPACK = "application/msgpack"
 _STATIC_PATH = re.compile(r"/((?:log|roster)/.+)")
 
 
-class Served(Protocol):
+class Served(Observed, Protocol):
     """What the routes need of a node."""
 
-    sequencer: Sequencer
     tree: StaticTree
     requests: RequestDoor
+    witness: Witness
+    store: LogStore
     ledger_id: bytes
 
     @property
@@ -59,6 +71,10 @@ class Served(Protocol):
 
     def faults(self) -> dict[str, str]:
         """By origin, why a mirror does not go on."""
+        ...
+
+    def card_entries(self) -> bytes:
+        """The entries of the cards that the own log pins, and of its own newest card."""
         ...
 
 
@@ -77,13 +93,15 @@ def answer(node: Served, request: Request, hour: int) -> Response:
         return _static(node, match[1], request.offset)
     if match := _ENTRY_PATH.fullmatch(request.path):
         return _receipt(node, bytes.fromhex(match[1]))
+    if match := _WITNESSED_PATH.fullmatch(request.path):
+        return _witnessed(node, bytes.fromhex(match[1]))
     match request.path:
+        case "/v1/cards":
+            return Response(status=200, body=node.card_entries(), content_type=MSGPACK)
         case "/healthz":
             return Response(status=200, body=b"ok\n", content_type=TEXT)
         case "/v1/status":
             return _json(_status(node, hour))
-        case "/v1/frontier":
-            return _json({"hour": hour, "logs": [_log_line(node, origin) for origin in node.logs()]})
     return format_problem(Problem(status=404, code="node.path", detail=f"nothing is at {request.path[:200]}"))
 
 
@@ -103,6 +121,31 @@ def answer_request(node: Served, body: bytes, now_ms: int) -> Response:
         return _waiting(node.waiting)
     try:
         return node.requests.answer(body, now_ms)
+    except LedgerError as error:
+        return error_response(error)
+
+
+def log_of(path: str) -> str | None:
+    """Return which log of the static tree a path is about, as its bucket of tokens is named."""
+    parts = path.split("/", 4)
+    return f"{parts[2]}/{parts[3]}"[:80] if len(parts) == 5 and parts[1] == "log" else None
+
+
+def too_many(pause_s: float) -> Response:
+    """Return the answer to an asker, or about a log, that is over its bounds for so many seconds."""
+    headers = {"Retry-After": str(math.ceil(pause_s))}
+    text = "more is asked than this node answers: come back later"
+    return format_problem(Problem(status=429, code="node.busy", detail=text, headers=headers))
+
+
+def answer_add_checkpoint(node: Served, body: bytes, now_s: int) -> Response:
+    """Return the witness's answer to a ``POST`` to `ADD_CHECKPOINT_PATH` (C2SP tlog-witness)."""
+    try:
+        return Response(status=200, body=node.witness.add_checkpoint(body, now_s), content_type=TEXT)
+    except OtherSize as error:
+        return Response(status=409, body=f"{error.size}\n".encode(), content_type=SIZE_TYPE)
+    except (Undecided, StoreError) as error:
+        return replace(error_response(error), headers={"Retry-After": WITNESS_RETRY_AFTER_S})
     except LedgerError as error:
         return error_response(error)
 
@@ -137,6 +180,14 @@ def _receipt(node: Served, entry_id: bytes) -> Response:
     return Response(status=200, body=receipt, content_type=TEXT)
 
 
+def _witnessed(node: Served, origin_hash: bytes) -> Response:
+    note = node.witness.checkpoint(origin_hash)
+    if note is None:
+        text = "this witness has cosigned nothing of a log of that hash"
+        return format_problem(Problem(status=404, code="node.path", detail=text))
+    return Response(status=200, body=note, content_type=TEXT, headers={"Cache-Control": "no-cache"})
+
+
 def _static(node: Served, path: str, offset: int) -> Response:
     data = node.tree.read(path)
     if data is None:
@@ -168,6 +219,8 @@ def _status(node: Served, hour: int) -> dict[str, Any]:
         "hour": hour,
         "is_sequencing": node.waiting is None,
         "waiting": node.waiting,
+        "condition": condition(node, hour),
+        "lagging": lagging(node, logs[0]["size"], logs[0]["certified_size"]),
         "logs": logs,
     }
 
@@ -176,7 +229,15 @@ def _log_line(node: Served, origin: Origin) -> dict[str, Any]:
     """One log as others ask about it: what is published here, and whether something is wrong with it."""
     shown = node.tree.published(origin)
     size, root = (0, None) if shown is None else (shown[1].size, shown[1].root.hex())
-    return {"origin": str(origin), "size": size, "root": root, "fault": node.faults().get(str(origin))}
+    certified = node.store.certified_size(str(origin))
+    return {
+        "origin": str(origin),
+        "size": size,
+        "root": root,
+        "certified_size": min(certified, size),
+        "cosigned_size": node.witness.latest(str(origin)).size,
+        "fault": node.faults().get(str(origin)),
+    }
 
 
 def _json(value: dict[str, Any]) -> Response:
@@ -188,6 +249,8 @@ _CONFLICTS = {"record.identity", "record.supersedes", "entry.repeated"}
 """Refusals where what stands already is in the way, rather than a right that is lacking."""
 
 _STATUS: tuple[tuple[type[LedgerError], int, str], ...] = (
+    (UnknownLog, 404, "node.log"),
+    (Untrusted, 403, "node.untrusted"),
     (Malformed, 400, "node.malformed"),
     (Unproven, 422, "node.unproven"),
     (Refused, 403, "node.refused"),

@@ -14,23 +14,25 @@ from typing import TypeVar
 
 import aiohttp
 
-from node.protocol import ANSWER_BYTES_MAX, Procedure, Request, Response, Unreachable
+from node.protocol import Procedure, Request, Response, Unreachable
 from node.surroundings import drive
 
 TIMEOUT_S = 60
 """A whole exchange: a full bundle over a village's line takes some 30 seconds."""
 CONNECT_TIMEOUT_S = 5
+_KEPT_HEADERS = ("Retry-After",)
+"""Headers of an answer that a procedure may look at."""
 
 Result = TypeVar("Result")
 
 
-def open_session() -> aiohttp.ClientSession:
-    """Return a session with bounded times, within a running loop.
+def open_session(timeout_s: float = TIMEOUT_S) -> aiohttp.ClientSession:
+    """Return a session with bounded times, within a running loop; ``timeout_s`` is for a whole exchange.
 
     Bodies are taken as they come: what is compressed on the way could unpack to any size, and the start of a
     range would not be that of the file.
     """
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+    timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
     plain = {"Accept-Encoding": "identity"}
     return aiohttp.ClientSession(timeout=timeout, headers=plain, auto_decompress=False)
 
@@ -40,15 +42,18 @@ async def exchange(session: aiohttp.ClientSession, base_url: str, request: Reque
 
     Redirects are not followed: a peer must not choose which addresses of our network are asked.
     """
-    headers = {"Range": f"bytes={request.offset}-"} if request.offset else {}
+    headers = dict(request.headers)
+    if request.offset:
+        headers["Range"] = f"bytes={request.offset}-"
     url = base_url.rstrip("/") + request.path
     body = io.BytesIO(request.body) if request.body else None  # sent in pieces: a class list takes megabytes
     try:
         async with session.request(
             request.method, url, data=body, headers=headers, allow_redirects=False
         ) as answer:
-            data = await _read_bounded(answer)
-            return Response(status=answer.status, body=data, content_type=answer.content_type)
+            data = await _read_bounded(answer, request.answer_bytes_max)
+            kept = {name: value for name, value in answer.headers.items() if name in _KEPT_HEADERS}
+            return Response(status=answer.status, body=data, content_type=answer.content_type, headers=kept)
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
         reason = _reason(error)
         raise Unreachable(f"no answer from {base_url}: {reason}") from None
@@ -57,9 +62,10 @@ async def exchange(session: aiohttp.ClientSession, base_url: str, request: Reque
 class HttpClient:
     """Runs procedures against one node from synchronous code."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, timeout_s: float = TIMEOUT_S) -> None:
         """``base_url`` as a card names it, with or without a slash at its end."""
         self.base_url = base_url
+        self._timeout_s = timeout_s
         self._loop = asyncio.new_event_loop()
         self._session: aiohttp.ClientSession | None = None
 
@@ -83,17 +89,19 @@ class HttpClient:
 
     async def _drive(self, procedure: Procedure[Result]) -> Result:
         if self._session is None:
-            self._session = open_session()
+            self._session = open_session(self._timeout_s)
         session = self._session
         return await drive(lambda url, request: exchange(session, url, request), self.base_url, procedure)
 
 
-async def _read_bounded(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_bounded(answer: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    if "Content-Encoding" in answer.headers:
+        raise ValueError("the answer is compressed, which was not asked for")
     parts, size = [], 0
     async for part in answer.content.iter_chunked(1 << 16):
         size += len(part)
-        if size > ANSWER_BYTES_MAX:
-            raise ValueError(f"answer exceeds {ANSWER_BYTES_MAX} bytes")
+        if size > bytes_max:
+            raise ValueError(f"answer exceeds {bytes_max} bytes")
         parts.append(part)
     return b"".join(parts)
 

@@ -12,7 +12,8 @@ and mends ``check`` is found out when the file is opened. Only the exact bytes t
 no byte can be changed and go unnoticed.
 
 The secrets are 32-byte seeds. Which public key belongs to one follows from its name: ``sealing`` is an X25519
-key, ``master`` a symmetric one that has none, every other an Ed25519 key.
+key, ``master`` a symmetric one that has none, every other an Ed25519 key. Behind a point the name says since
+which of the agency's cards it is in use: ``sealing.3``.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ import base64
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ledger import codec, keys
-from ledger.errors import Malformed, StoreError, Unproven
-from node.durable_file import create_file, read_file
+from ledger.errors import Conflict, Malformed, StoreError, Unproven
+from node.durable_file import create_file, read_file, replace_file
 
 SEALING = "sealing"
 MASTER = "master"
@@ -98,6 +99,17 @@ def write_key_file(
     Raise `Conflict` if ``path`` exists (keys are never overwritten), `Malformed` for an empty passphrase or
     names and seeds that no key file can hold, `StoreError` from the disk.
     """
+    create_file(path, _formatted(name, secrets, passphrase, random, cost))
+
+
+def _formatted(
+    name: str,
+    secrets: Mapping[str, bytes],
+    passphrase: str,
+    random: Callable[[int], bytes],
+    cost: Cost,
+) -> bytes:
+    """The bytes of a key file, under a salt of its own."""
     _check_secrets(name, secrets)
     salt = random(SALT_BYTES)
     head = {
@@ -110,7 +122,7 @@ def write_key_file(
     key = _key_of(passphrase, head)
     opened = codec.encode([_Content(head=head, locked=b"").head_hash, dict(secrets)])
     locked = keys.lock(key, opened, random(keys.NONCE_BYTES))
-    create_file(path, _format(_Content(head=head, locked=locked)))
+    return _format(_Content(head=head, locked=locked))
 
 
 def read_key_file(path: Path, passphrase: str) -> dict[str, bytes]:
@@ -138,6 +150,31 @@ def read_key_file(path: Path, passphrase: str) -> dict[str, bytes]:
     return secrets
 
 
+def change_key_file(
+    path: Path,
+    added: Mapping[str, bytes],
+    dropped: Iterable[str],
+    passphrase: str,
+    random: Callable[[int], bytes],
+) -> None:
+    """Add secrets to a key file, and take others out of it, in one durable step and under its passphrase.
+
+    Raise what `read_key_file` raises, and `Conflict` for a name that is there already: no secret is lost by
+    being written over.
+    """
+    secrets, content = read_key_file(path, passphrase), _load(path)
+    if twice := sorted(secrets.keys() & added.keys()):
+        raise Conflict(f"{path}: there is a key {twice[0]} already")
+    kept = {name: seed for name, seed in secrets.items() if name not in set(dropped)} | dict(added)
+    cost = Cost(**{name: content.head["argon2id"][name] for name in ("operations", "memory_bytes")})
+    replace_file(path, _formatted(content.head["name"], kept, passphrase, random, cost))
+
+
+def use_of(name: str) -> str:
+    """Return what the secret of this name is for."""
+    return name.partition(".")[0]
+
+
 def read_public_keys(path: Path) -> PublicKeys:
     """Return what the file shows without its passphrase (damage is found, a forger is not)."""
     return _load(path).public
@@ -145,9 +182,9 @@ def read_public_keys(path: Path) -> PublicKeys:
 
 def public_key_of(name: str, seed: bytes) -> bytes:
     """Return the public key of the secret ``name``; b"" for the master key, which has none."""
-    if name == MASTER:
+    if use_of(name) == MASTER:
         return b""
-    return keys.sealing_public_key(seed) if name == SEALING else keys.SigningKey(seed).public_key
+    return keys.sealing_public_key(seed) if use_of(name) == SEALING else keys.SigningKey(seed).public_key
 
 
 def read_passphrase(environment: Mapping[str, str], path: Path | None = None) -> str | None:

@@ -34,6 +34,7 @@ SCHEMA = Schema(
             "CREATE TABLE lease (id INTEGER PRIMARY KEY CHECK (id = 1), token INTEGER NOT NULL, "
             "holder TEXT NOT NULL)",
         ),
+        ("CREATE TABLE refusal (id INTEGER PRIMARY KEY CHECK (id = 1), reason TEXT NOT NULL)",),
     ),
 )
 
@@ -54,6 +55,18 @@ def take_lease(database: Database, holder: str) -> int:
         return int(row[0])
 
 
+def overtaken_by(database: Database, token: int) -> str | None:
+    """Return who has taken the lease since it was taken with ``token``, or None."""
+    row = database.row("SELECT holder FROM lease WHERE token != ?", (token,))
+    return None if row is None else str(row[0])
+
+
+def holder(database: Database) -> str | None:
+    """Return who took the lease last, or None."""
+    row = database.row("SELECT holder FROM lease")
+    return None if row is None else str(row[0])
+
+
 def check_lease(database: Database, token: int) -> None:
     """Raise `Conflict` if another process took the lease; call it inside the committing transaction."""
     assert database.in_transaction, "outside a transaction the answer may be old when it is used"
@@ -63,6 +76,23 @@ def check_lease(database: Database, token: int) -> None:
         raise Conflict(
             f"{database.path}: {holder} has taken over this database; this process writes nothing "
             "any more: stop one of the two"
+        )
+
+
+def stored_refusal(database: Database) -> str | None:
+    """Return why this database never sequences again, once `store_refusal` has said so."""
+    row = database.row("SELECT reason FROM refusal")
+    return None if row is None else str(row[0])
+
+
+def store_refusal(database: Database, reason: str) -> None:
+    """Note for ever that this database must not sequence in its era; the first reason stays.
+
+    A log fetched back from others is as long as theirs, and would pass every later check.
+    """
+    with database.transaction():
+        database.write(
+            "INSERT INTO refusal (id, reason) VALUES (1, ?) ON CONFLICT (id) DO NOTHING", (reason,)
         )
 
 
@@ -171,6 +201,26 @@ def check_instance(
             ),
         )
     return None
+
+
+class Instance:
+    """The record of one database, as the node that runs on it here keeps it."""
+
+    def __init__(self, database_path: Path, host: str) -> None:
+        """``host`` names this machine."""
+        self._file = instance_path(database_path)
+        self._host = host
+        self._path = str(database_path)
+
+    def refusal(self, size: int, root_at: Callable[[int], bytes]) -> str | None:
+        """Return why the database must not sequence, or None; see `check_instance`."""
+        record = read_instance(self._file)
+        found = check_instance(record, host=self._host, path=self._path, size=size, root_at=root_at)
+        return None if found is None else found.text
+
+    def write(self, size: int, root: bytes) -> None:
+        """Record the head that the node leaves; raise `StoreError` from the disk."""
+        write_instance(self._file, InstanceRecord(host=self._host, path=self._path, size=size, root=root))
 
 
 def _format(record: InstanceRecord) -> bytes:

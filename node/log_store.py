@@ -1,4 +1,4 @@
-"""The logs this node holds: leaves, upper tile hashes, newest checkpoints. Append-only; no DELETE in here.
+"""The logs this node holds: leaves, upper tile hashes, checkpoints, cosignatures. No leaf is ever deleted.
 
 A branch is one history: ``(origin, "")`` is the main one, a fork's other side carries a name, begins at the
 index where it parts from its parent and shares everything below. Leaves are keyed by (branch, index).
@@ -6,6 +6,9 @@ Triggers in the schema refuse to change or delete a leaf, whoever asks.
 
 Of the Merkle tree only complete subtrees of 256, 256², ... leaves are stored, once, when they fill; the hash
 of each leaf stands in its row. Everything that a tile, a bundle or a proof needs is read from these.
+
+``cosignature`` holds the newest few lines of each witness; which of them count, and what they certify, is not
+judged here.
 
 Writing methods run inside the caller's transaction. What is not here raises `Undecided`: it has to be
 fetched, it is not false.
@@ -28,6 +31,9 @@ PAGE_LEAVES = 256
 """Leaves read at once by the iterators: one bundle, 16 MB at the very most."""
 LEVEL_MAX = 7
 """256^8 leaves are more than an index can count."""
+COSIGNED_SIZES_MAX = 8
+"""Sizes of one log for which a witness's lines are kept: copies that meet by stick seldom are of one size,
+and a lying witness must not fill the disk."""
 _NO_END = 1 << 62
 
 _NEVER = ("leaf", "node", "entry_place", "governance", "branch")
@@ -57,6 +63,15 @@ SCHEMA = Schema(
                 for table in _NEVER
                 for verb in ("UPDATE", "DELETE")
             ),
+        ),
+        (
+            "CREATE TABLE cosignature (branch INTEGER NOT NULL, name TEXT NOT NULL, key_id BLOB NOT NULL, "
+            "size INTEGER NOT NULL, line TEXT NOT NULL, "
+            "PRIMARY KEY (branch, name, key_id, size)) WITHOUT ROWID",
+            "CREATE TABLE certified (branch INTEGER PRIMARY KEY, size INTEGER NOT NULL, "
+            "root BLOB NOT NULL, note BLOB NOT NULL)",
+            "CREATE TABLE transition (branch INTEGER NOT NULL, version INTEGER NOT NULL, "
+            "note BLOB NOT NULL, PRIMARY KEY (branch, version)) WITHOUT ROWID",
         ),
     ),
 )
@@ -215,30 +230,106 @@ class LogStore:
 
     def put_checkpoint(self, origin: str, note: bytes, size: int, root: bytes, branch: str = MAIN) -> None:
         """Keep ``note`` as the newest checkpoint; `Conflict` if it goes back, differs, or is ahead."""
+        self._put_note("checkpoint", origin, note, size, root, branch)
+
+    def newest_checkpoint(self, origin: str, branch: str = MAIN) -> bytes | None:
+        """Return the signed note last put, or None."""
+        return self._note("checkpoint", origin, branch)
+
+    def put_certified(self, origin: str, note: bytes, size: int, root: bytes, branch: str = MAIN) -> None:
+        """Keep ``note`` as the newest certified checkpoint; `Conflict` as in `put_checkpoint`."""
+        self._put_note("certified", origin, note, size, root, branch)
+
+    def certified_checkpoint(self, origin: str, branch: str = MAIN) -> bytes | None:
+        """Return the note last certified, with all its cosignatures, or None."""
+        return self._note("certified", origin, branch)
+
+    def certified_size(self, origin: str, branch: str = MAIN) -> int:
+        """Return the size of the newest certified checkpoint, 0 if there is none."""
+        row = self._joined("size", "certified", origin, branch)
+        return 0 if row is None else int(row[0])
+
+    def put_transition(self, origin: str, version: int, note: bytes, branch: str = MAIN) -> None:
+        """Keep the first certified checkpoint under a roster version; a later one changes nothing."""
+        self._database.write(
+            "INSERT OR IGNORE INTO transition (branch, version, note) VALUES (?, ?, ?)",
+            (self._own_branch(origin, branch), version, note),
+        )
+
+    def transition(self, origin: str, version: int, branch: str = MAIN) -> bytes | None:
+        """Return the first certified checkpoint under a roster version, or None."""
+        return self.transitions(origin, branch).get(version)
+
+    def transitions(self, origin: str, branch: str = MAIN) -> dict[int, bytes]:
+        """Return, by roster version, the first certified checkpoint under it."""
+        rows = self._database.rows(
+            "SELECT version, note FROM transition JOIN branch ON branch.id = transition.branch "
+            "WHERE origin = ? AND name = ? ORDER BY version",
+            (origin, branch),
+        )
+        return {int(version): bytes(note) for version, note in rows}
+
+    def put_cosignature(
+        self, origin: str, size: int, name: str, key_id: bytes, line: str, branch: str = MAIN
+    ) -> None:
+        """Keep a witness's line on the checkpoint of ``size``, and of this witness the newest few alone."""
+        key = (self._own_branch(origin, branch), name, key_id)
+        self._database.write(
+            "INSERT OR IGNORE INTO cosignature (branch, name, key_id, size, line) VALUES (?, ?, ?, ?, ?)",
+            (*key, size, line),
+        )
+        self._database.write(
+            "DELETE FROM cosignature WHERE branch = ? AND name = ? AND key_id = ? AND size NOT IN ("
+            "SELECT size FROM cosignature WHERE branch = ? AND name = ? AND key_id = ? "
+            f"ORDER BY size DESC LIMIT {COSIGNED_SIZES_MAX})",
+            (*key, *key),
+        )
+
+    def cosignatures(self, origin: str, size: int, branch: str = MAIN) -> list[str]:
+        """Return the lines kept on the checkpoint of ``size``, by name."""
+        rows = self._database.rows(
+            "SELECT line FROM cosignature JOIN branch ON branch.id = cosignature.branch "
+            "WHERE origin = ? AND branch.name = ? AND size = ? ORDER BY cosignature.name, key_id",
+            (origin, branch, size),
+        )
+        return [str(row[0]) for row in rows]
+
+    def last_cosignature(self, origin: str, name: str, key_id: bytes, branch: str = MAIN) -> int:
+        """Return the largest size for which a line of this witness key is kept, or 0."""
+        row = self._database.row(
+            "SELECT MAX(size) FROM cosignature JOIN branch ON branch.id = cosignature.branch "
+            "WHERE origin = ? AND branch.name = ? AND cosignature.name = ? AND key_id = ?",
+            (origin, branch, name, key_id),
+        )
+        return 0 if row is None or row[0] is None else int(row[0])
+
+    def _put_note(self, table: str, origin: str, note: bytes, size: int, root: bytes, branch: str) -> None:
         held = self.size(origin, branch)
         if size > held:
             raise Conflict(f"checkpoint of {size} leaves for {origin}, where {held} are held")
         branch_id = self._own_branch(origin, branch)
-        newest = self._database.row("SELECT size, root FROM checkpoint WHERE branch = ?", (branch_id,))
+        newest = self._database.row(f"SELECT size, root FROM {table} WHERE branch = ?", (branch_id,))
         if newest is not None and (size < newest[0] or (size == newest[0] and root != newest[1])):
             raise Conflict(
                 f"checkpoint of {size} leaves for {origin} after one of {newest[0]}, or another "
                 "root at that size"
             )
         self._database.write(
-            "INSERT INTO checkpoint (branch, size, root, note) VALUES (?, ?, ?, ?) ON CONFLICT (branch) "
+            f"INSERT INTO {table} (branch, size, root, note) VALUES (?, ?, ?, ?) ON CONFLICT (branch) "
             "DO UPDATE SET size = excluded.size, root = excluded.root, note = excluded.note",
             (branch_id, size, root, note),
         )
 
-    def newest_checkpoint(self, origin: str, branch: str = MAIN) -> bytes | None:
-        """Return the signed note last put, or None."""
-        row = self._database.row(
-            "SELECT note FROM checkpoint JOIN branch ON branch.id = checkpoint.branch "
+    def _note(self, table: str, origin: str, branch: str) -> bytes | None:
+        row = self._joined("note", table, origin, branch)
+        return None if row is None else bytes(row[0])
+
+    def _joined(self, column: str, table: str, origin: str, branch: str) -> Row | None:
+        return self._database.row(
+            f"SELECT {table}.{column} FROM {table} JOIN branch ON branch.id = {table}.branch "
             "WHERE origin = ? AND name = ?",
             (origin, branch),
         )
-        return None if row is None else bytes(row[0])
 
     def _find_branch(self, origin: str, name: str) -> Row | None:
         return self._database.row(

@@ -7,6 +7,7 @@ and nothing false is stored. A peer that shows another history than the one held
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,13 +17,15 @@ from ledger.errors import Refused, Undecided, Unproven
 from ledger.keys import VerifyMany
 from ledger.merkle import check_consistency, root_at
 from ledger.names import Origin
-from ledger.note import NoteVerifier, verifier_of
+from ledger.note import NoteVerifier, keep_lines
 from ledger.tiles import TILE_WIDTH, bundles_of
+from ledger.tree import transition_file
+from node.certification import log_key
 from node.database import Database
 from node.log_store import LogStore
 from node.protocol import Procedure
 from node.sequencer import stored_leaf
-from node.session import fetch_checkpoint, fetch_consistency, fetch_leaves
+from node.session import fetch_checkpoint, fetch_consistency, fetch_file, fetch_leaves
 
 PULL_BUNDLES_MAX = 16
 """Bundles of one pull: 4,096 entries, typically 2 MB in memory. A log further ahead is taken in parts."""
@@ -41,13 +44,7 @@ class Pulled:
     consistency: tuple[bytes, ...] = ()
 
 
-def log_key(state: ChainState) -> NoteVerifier | None:
-    """Return the verifier of a log's checkpoints, None before its opening is known."""
-    card = state.authority.card
-    return verifier_of(str(state.origin), card.card.log_key) if card else None
-
-
-def pull(state: ChainState, held_bytes: int) -> Procedure[Pulled | None]:
+def pull(state: ChainState, held_bytes: int, bundles_max: int = PULL_BUNDLES_MAX) -> Procedure[Pulled | None]:
     """Fetch what is new of a log; None if nothing is.
 
     ``held_bytes`` is the length of the part of the newest bundle that is held. The checkpoint's signature is
@@ -64,7 +61,7 @@ def pull(state: ChainState, held_bytes: int) -> Procedure[Pulled | None]:
     if claim.size <= held:
         return Pulled(note=note, start=held, leaves=()) if key is not None else None
     leaves: list[bytes] = []
-    for tile in islice(bundles_of(held, claim.size), PULL_BUNDLES_MAX):
+    for tile in islice(bundles_of(held, claim.size), bundles_max):
         skip = max(0, held - tile.index * TILE_WIDTH)
         leaves += yield from fetch_leaves(origin, tile, skip, held_bytes if skip else 0)
         if key is None:
@@ -73,6 +70,18 @@ def pull(state: ChainState, held_bytes: int) -> Procedure[Pulled | None]:
     end = held + len(leaves)
     proof = (yield from fetch_consistency(origin, end, claim.size)) if end < claim.size else []
     return Pulled(note=note, start=held, leaves=tuple(leaves), consistency=tuple(proof))
+
+
+def pull_certified(origin: Origin, versions: Sequence[int]) -> Procedure[list[bytes]]:
+    """Fetch a log's transitions into these roster versions, then its newest certified checkpoint.
+
+    Whatever a peer has of them, in the order in which `Certification.take` wants it; nothing is checked here.
+    """
+    files = [*map(transition_file, versions), "checkpoint.certified"]
+    notes = []
+    for file in files:
+        notes.append((yield from fetch_file(f"{origin.path}/{file}")))
+    return [note for note in notes if note is not None]
 
 
 def _key_of_opening(state: ChainState, opening: bytes) -> NoteVerifier:
@@ -109,7 +118,25 @@ class Mirror:
         """
         if pulled.start != self.state.size:
             return 0  # another pull was faster
-        state, judged = extend(self.state, pulled.leaves, self._seen, check_signatures)
+        state, judged, checkpoint, note = self.judge(self.state, pulled, check_signatures, ())
+        if pulled.leaves:
+            self._store_leaves(pulled, judged, checkpoint, note)
+            self.state = state
+        return len(pulled.leaves)
+
+    def judge(
+        self, state: ChainState, pulled: Pulled, check_signatures: VerifyMany, seen: Container[bytes]
+    ) -> tuple[ChainState, list[Judged], Checkpoint, bytes]:
+        """Judge what was pulled behind ``state``; return the state after it, verdicts, checkpoint and note.
+
+        Nothing is stored. ``state`` may be beyond what is stored: ``seen`` has the entry ids between. Raises
+        what `take` does.
+        """
+
+        def is_seen(entry_id: bytes) -> bool:
+            return entry_id in seen or self._seen(entry_id)
+
+        state, judged = extend(state, pulled.leaves, is_seen, check_signatures)
         found = [one for leaf in judged for one in leaf.violations]
         if false := [one for one in found if one.rule.error is not Undecided]:
             raise Refused(tuple(false))
@@ -118,21 +145,20 @@ class Mirror:
         key = log_key(state)
         if key is None:
             raise Undecided(f"{self.origin} has no opening yet")
-        checkpoint, _ = open_checkpoint(pulled.note, key)
+        checkpoint, note = open_checkpoint(pulled.note, key)
         self._check_root(state, checkpoint, pulled.consistency)
-        if pulled.leaves:
-            self._store_leaves(pulled, judged, checkpoint)
-            self.state = state
-        return len(pulled.leaves)
+        return state, judged, checkpoint, keep_lines(note, key)
 
-    def _store_leaves(self, pulled: Pulled, judged: list[Judged], checkpoint: Checkpoint) -> None:
-        """Store leaves, and the checkpoint once all below it are there."""
+    def _store_leaves(
+        self, pulled: Pulled, judged: list[Judged], checkpoint: Checkpoint, note: bytes
+    ) -> None:
+        """Store leaves, and the checkpoint (as its log signed it) once all below it are there."""
         origin = str(self.origin)
         leaves = [stored_leaf(*pair) for pair in zip(judged, pulled.leaves, strict=True)]
         with self._database.transaction():
             self._store.append(origin, leaves)
             if pulled.start + len(leaves) == checkpoint.size:
-                self._store.put_checkpoint(origin, pulled.note, checkpoint.size, checkpoint.root)
+                self._store.put_checkpoint(origin, note, checkpoint.size, checkpoint.root)
 
     def _check_root(self, state: ChainState, checkpoint: Checkpoint, consistency: tuple[bytes, ...]) -> None:
         """Raise `Unproven` unless the leaves up to ``state`` and the checkpoint are of one history."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, TypeVar
 
 from ledger.codec import INTEGER_MAX
@@ -24,6 +24,9 @@ PROBLEM = "application/problem+json"
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 """The largest answer a client reads: a bundle takes 16.8 MB; anything larger is cut off unread."""
 
+PROBLEM_BYTES_MAX = 1024 * 1024
+"""Of a problem document: one that names each of 4,096 refused records takes some hundred kilobytes."""
+
 DETAIL_CHARS_MAX = 4_000
 """Of a problem's text: a refusal of several rules takes some hundred characters."""
 
@@ -36,8 +39,15 @@ class Request:
 
     method: str
     path: str
+    """With its query, if it has one."""
     body: bytes = b""
     offset: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Those that mean something to a node: who sends it (``authentication``)."""
+    address: str = ""
+    """Where it came from, as the edge saw it; a client leaves it empty."""
+    answer_bytes_max: int = ANSWER_BYTES_MAX
+    """Answers larger than this are cut off unread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +155,14 @@ def check_answer(response: Response) -> None:
     if 200 <= response.status < 300:
         return
     try:
-        problem = parse_problem(response)
+        problem = replace(parse_problem(response), headers=response.headers)
     except Malformed:
         text = response.body[:200].decode(errors="replace")
         problem = Problem(
-            status=response.status, code="node.answer", detail=f"HTTP {response.status}: {text}"
+            status=response.status,
+            code="node.answer",
+            detail=f"HTTP {response.status}: {text}",
+            headers=response.headers,
         )
     raise ProblemAnswer(problem)
 

@@ -27,19 +27,14 @@ def answers_needed(agencies: int) -> int:
     return 0 if agencies == 1 else agencies - quorum_of(agencies) + 1
 
 
-def reason_to_wait(
-    answers: Mapping[str, Answer],
-    *,
-    agencies: int,
-    size: int,
-    root_at: Callable[[int], bytes],
-    on_word: bool,
+def reason_to_refuse(
+    answers: Mapping[str, Answer], *, size: int, root_at: Callable[[int], bytes]
 ) -> str | None:
-    """Return why the node must not sequence (yet), or None.
+    """Return why the node must never sequence in this era again, or None.
 
-    ``answers`` by agency; ``root_at(n)`` is the root over the first n leaves here (n <= size). ``on_word`` is
-    the operator's. An empty log is no exception: a folder lost whole, with its instance record, looks exactly
-    like a new one, and would sign a second opening.
+    ``answers`` by agency; ``root_at(n)`` is the root over the first n leaves here (n <= size). An empty log
+    is no exception: a folder lost whole, with its instance record, looks exactly like a new one, and would
+    sign a second opening.
     """
     for agency, answer in sorted(answers.items()):
         if answer.size > size:
@@ -49,10 +44,18 @@ def reason_to_wait(
             )
         if answer.size and root_at(answer.size) != answer.root:
             return f"{agency} holds another history of this log: it has forked, and waits for a new era"
+    return None
+
+
+def reason_to_wait(answers: int, *, agencies: int, on_word: bool) -> str | None:
+    """Return why the node must not sequence yet after so many answers, or None.
+
+    ``agencies`` are those of the roster at the node's start; ``on_word`` is the operator's.
+    """
     needed = answers_needed(agencies)
-    if on_word or len(answers) >= needed:
+    if on_word or answers >= needed:
         return None
     return (
-        f"waiting for {needed - len(answers)} more of the other agencies to answer what they hold of this "
+        f"waiting for {needed - answers} more of the other agencies to answer what they hold of this "
         "log (or start with --alone if you are sure that it ran nowhere else)"
     )

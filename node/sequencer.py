@@ -19,7 +19,7 @@ from ledger.authority import Author, Authority, apply
 from ledger.chain import ChainState, Judged, extend, open_log
 from ledger.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from ledger.errors import LedgerError, Refused, StoreError
-from ledger.governance import parse_governance
+from ledger.governance import Card, parse_governance
 from ledger.keys import Signer
 from ledger.leaf import Leaf, make_leaf, parse_leaf
 from ledger.merkle import prove_inclusion, range_at
@@ -32,7 +32,7 @@ from node.admission import Admission, misfiled_chain
 from node.body_store import BodyStore, StoredEntry
 from node.database import Database
 from node.key_store import KeyStore
-from node.lease import check_lease
+from node.lease import check_lease, overtaken_by
 from node.log_store import LogStore, StoredLeaf
 from node.submission import Submission, open_submission
 
@@ -50,7 +50,9 @@ class SequencerKeys:
     """What the sequencer signs and opens with."""
 
     log: Signer
-    sealing_seed: bytes
+    sealing_seeds: tuple[bytes, ...]
+    check_card: Callable[[Card], None]
+    """Raises `LedgerError` for a card under which this node could not go on."""
 
 
 def load_state(store: LogStore, ledger_id: bytes, origin: Origin, rosters: dict[bytes, Roster]) -> ChainState:
@@ -110,11 +112,18 @@ class Sequencer:
         self._token = token
         self._on_commit = on_commit
         self._recorded = 0
+        self.trouble: LedgerError | None = None
+        """Why the last batch could not be written, None once one was."""
 
     @property
     def origin(self) -> Origin:
         """The log that this sequencer writes."""
         return self.state.origin
+
+    @property
+    def sealing_seeds(self) -> tuple[bytes, ...]:
+        """What opens whatever was sealed to this node."""
+        return self._signing.sealing_seeds
 
     def commit(self, submissions: Sequence[bytes], hour: int) -> list[Outcome]:
         """Judge, write and acknowledge a batch; one outcome each, in order.
@@ -124,8 +133,11 @@ class Sequencer:
         opened = [self._open(data) for data in submissions]
         try:
             self.check_clock(hour)
-            return self._commit(opened, max(hour, self.state.hour))
+            outcomes = self._commit(opened, max(hour, self.state.hour))
+            self.trouble = None
+            return outcomes
         except LedgerError as error:
+            self.trouble = error
             return [one if isinstance(one, LedgerError) else error for one in opened]
 
     def open_era(self, opening: Submission, hour: int) -> None:
@@ -151,24 +163,40 @@ class Sequencer:
         """Raise `Conflict` if another process took the lease; inside the transaction of whoever writes."""
         check_lease(self._database, self._token)
 
+    def overtaken_by(self) -> str | None:
+        """Return who has taken the lease from this process, or None."""
+        return overtaken_by(self._database, self._token)
+
     def record(self) -> None:
         """See to it that ``on_commit`` has heard of the newest state: nothing newer may leave this node."""
         if self._recorded < self.state.size:
             self._on_commit(self.state.size, self.state.tree.root())
             self._recorded = self.state.size
 
+    def leaf(self, place: Place) -> Leaf | None:
+        """Return the leaf at a place of this log, or None if it is of another era."""
+        if place.era != self.origin.era:
+            return None
+        return parse_leaf(self._store.leaf(str(self.origin), place.index))
+
     def receipt(self, entry_id: bytes) -> bytes | None:
-        """Return the receipt of a sequenced entry under the newest checkpoint, or None."""
-        index = self._store.find_entry(str(self.origin), entry_id)
-        note = self._store.newest_checkpoint(str(self.origin))
+        """Return the receipt of a sequenced entry, or None.
+
+        Under the newest certified checkpoint if it covers the entry, else under the newest.
+        """
+        origin = str(self.origin)
+        index = self._store.find_entry(origin, entry_id)
+        note = self._store.newest_checkpoint(origin)
         if index is None or note is None:
             return None
+        if index < self._store.certified_size(origin):
+            note = self._store.certified_checkpoint(origin) or note
         self.record()
         return self._receipt(index, note)
 
     def _open(self, data: bytes) -> Submission | LedgerError:
         try:
-            return open_submission(data, self._signing.sealing_seed)
+            return open_submission(data, *self._signing.sealing_seeds)
         except LedgerError as error:
             return error
 
@@ -186,7 +214,8 @@ class Sequencer:
         settle: Callable[[], None] | None = None,
     ) -> list[Outcome]:
         """Write a batch in one transaction; with ``settle`` all of it must be taken."""
-        batch = _Batch(self.state, Admission(self._bodies, self._keys), self._seen)
+        admission = Admission(self._bodies, self._keys)
+        batch = _Batch(self.state, admission, self._seen, self._signing.check_card)
         with self._database.transaction():
             self.check_lease()
             outcomes = [self._take(one, batch, hour) for one in opened]
@@ -260,10 +289,17 @@ class Sequencer:
 class _Batch:
     """The running state of one commit."""
 
-    def __init__(self, state: ChainState, admission: Admission, seen: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self,
+        state: ChainState,
+        admission: Admission,
+        seen: Callable[[bytes], bool],
+        check_card: Callable[[Card], None],
+    ) -> None:
         self.state = state
         self._admission = admission
         self._seen = seen
+        self._check_card = check_card
 
     def judge(self, one: Submission, hour: int) -> tuple[Leaf, Judged, StoredEntry]:
         """Return the leaf, its verdict and what to store; raise `Refused`. The state moves only if taken."""
@@ -271,6 +307,9 @@ class _Batch:
         state, [judged] = extend(self.state, [leaf.raw], self._seen)
         if judged.violations or judged.author is None:
             raise Refused(judged.violations)
+        for record in judged.governance:
+            if isinstance(record, Card):
+                self._check_card(record)
         place = Place(state.origin.era, judged.index)
         stored = self._admit(one, judged, judged.author, state, place)
         self.state = state

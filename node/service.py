@@ -2,8 +2,7 @@
 
 All stores are touched by one thread, which does one thing at a time; the event loop carries requests to it
 and back. Submissions queue up while a commit is under way, and the next commit takes them all: one fsync for
-as many as wait. Each other agency's log is asked for on a timer of its own; the published checkpoint moves
-on a tick.
+as many as wait. The published checkpoint moves on a tick. How logs come from the others is ``gossip``'s.
 
 Time, other nodes, chance and the store's thread come in as `surroundings`: the machine's when a node runs
 (``http_service``), a seed's when it is simulated. Waiting is `asyncio.sleep`, on whatever clock the loop has.
@@ -12,20 +11,26 @@ Time, other nodes, chance and the store's thread come in as `surroundings`: the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import TypeVar
 
 from ledger.errors import LedgerError, StoreError
-from node import handlers, structured_log
+from ledger.names import parse_origin
+from node import handlers, inbox, structured_log
 from node.asked import REQUESTS_PATH
-from node.mirror import Mirror, pull
-from node.parallel import verify_many
-from node.protocol import Procedure, Request, Response, Unreachable
+from node.authentication import Authenticator
+from node.backoff import jitter
+from node.cosigning import Cosigning
+from node.frontier import FRONTIER_PATH
+from node.gossip import Gossip
+from node.limits import Limits
+from node.protocol import Request, Response
 from node.sequencer import BATCH_MAX
 from node.session import fetch_checkpoint
-from node.surroundings import Surroundings, drive
+from node.surroundings import Surroundings
 from node.wiring import Node
+from node.witness import parse_add_checkpoint
 
 QUEUE_MAX = 1024
 """Submissions that may wait; beyond it a client is told to come back, before its body is looked at."""
@@ -52,6 +57,10 @@ class Service:
         self._on_ready = on_ready
         self._queue: asyncio.Queue[tuple[bytes, asyncio.Future[Response]]] = asyncio.Queue(QUEUE_MAX)
         self._queued_bytes = 0
+        self.gossip = Gossip(node, surroundings)
+        self._authenticator = Authenticator(node.ledger_id, node.config.agency, node.node_key)
+        self._limits = Limits()
+        self._cosigning = Cosigning(node, surroundings)
         self.stop = asyncio.Event()
 
     async def run(self, close_door: Callable[[], Awaitable[None]]) -> None:
@@ -60,18 +69,18 @@ class Service:
         Last of all the desk's journal enters the log.
         """
         tasks: list[asyncio.Task[None]] = []
+        self._node.started_ms = self._around.now_ms()
         try:
             tasks = [asyncio.create_task(self._commit_forever())]
             tasks.append(asyncio.create_task(self._resume()))
             await self._until_stopped(tasks)
             if not self.stop.is_set():
-                tasks = [tasks[0], asyncio.create_task(self._publish_forever())]
-                tasks.append(asyncio.create_task(self._enter_journal_forever()))
-                tasks += [asyncio.create_task(loop) for loop in self._mirror_loops()]
+                tasks = [tasks[0], *(asyncio.create_task(loop) for loop in self._loops())]
                 structured_log.event("node.ready", origin=str(self._node.origin))
                 self._on_ready()
                 await self._until_stopped(tasks)
         finally:
+            self.gossip.end_waiting()
             await close_door()
             for task in tasks:
                 task.cancel()
@@ -87,28 +96,43 @@ class Service:
         for task in done - {stopping}:
             task.result()
 
-    def _mirror_loops(self) -> list[Coroutine[None, None, None]]:
-        """A loop for each other agency of which an address is known."""
-        peers = self._node.config.peers
+    def _loops(self) -> list[Coroutine[None, None, None]]:
+        """All that goes on by itself, besides commits, once the node is ready."""
+        folder = self._node.config.data / inbox.FOLDER
         return [
-            self._mirror_forever(name, mirror)
-            for name, mirror in self._node.mirrors.items()
-            if peers.get(name)
+            self._publish_forever(),
+            self._enter_journal_forever(),
+            self._hear_forever(),
+            self._pin_forever(),
+            self._cosigning.run(),
+            inbox.take_forever(self._node, folder, self._on_store, self._around.now_ms),
+            *self.gossip.loops(),
         ]
 
     async def _on_store(self, function: Callable[..., Result], *arguments: object) -> Result:
         return await self._around.on_store(function, *arguments)
 
-    async def _drive(self, url: str, procedure: Procedure[Result]) -> Result:
-        return await drive(self._around.exchange, url, procedure)
-
     async def answer(self, request: Request) -> Response:
         """Return the answer to anything that is asked of this node; never raises a `LedgerError`."""
+        path, _, query = request.path.partition("?")
+        asker = self._authenticator.sender(request, self._around.now_ms() // 1000)
+        pause_s = self._limits.pause_s(
+            asker or f"at {request.address}", handlers.log_of(path), len(request.body), _counter()
+        )
+        if pause_s:
+            return handlers.too_many(pause_s)
+        if asker is not None:
+            self.gossip.heard_from(asker)
+        request = replace(request, path=path)
         try:
-            if (request.method, request.path) == ("POST", handlers.ENTRIES_PATH):
+            if (request.method, path) == ("POST", handlers.ENTRIES_PATH):
                 return await self._enqueue(request.body)
-            if (request.method, request.path) == ("POST", REQUESTS_PATH):
+            if (request.method, path) == ("POST", REQUESTS_PATH):
                 return await self._answer_request(request.body)
+            if (request.method, path) == ("GET", FRONTIER_PATH):
+                return await self.gossip.answer(query, asker)
+            if (request.method, path) == ("POST", handlers.ADD_CHECKPOINT_PATH):
+                return await self._answer_witness(request.body)
             return await self._on_store(handlers.answer, self._node, request, self._hour())
         except LedgerError as error:
             return handlers.error_response(error)
@@ -130,6 +154,14 @@ class Service:
             return await self._on_store(handlers.answer_request, self._node, body, self._around.now_ms())
         finally:
             self._queued_bytes -= len(body)
+
+    async def _answer_witness(self, body: bytes) -> Response:
+        """Answer a log that wants a cosignature; leaves that are lacking are fetched at once."""
+        now_s = self._around.now_ms() // 1000
+        response = await self._on_store(handlers.answer_add_checkpoint, self._node, body, now_s)
+        if response.status == 503:
+            self.gossip.wake(parse_origin(parse_add_checkpoint(body).checkpoint.origin))
+        return response
 
     async def _next_batch(self) -> list[tuple[bytes, asyncio.Future[Response]]]:
         """Wait for a submission; return it with those that wait behind it, up to the bounds of a batch."""
@@ -169,9 +201,28 @@ class Service:
         while True:
             await asyncio.sleep(self._node.config.publish_interval_s)
             try:
-                await self._on_store(self._node.publish)
+                if await self._on_store(self._node.publish):
+                    self._cosigning.wake()
+                await self.gossip.show()
             except LedgerError as error:  # a full or failing disk: shown as before until it is mended
                 structured_log.fault("publish.failed", error)
+
+    async def _pin_forever(self) -> None:
+        """Let the desk pin new cards of the others; they come with the mirrored logs."""
+        told = ""
+        while True:
+            await asyncio.sleep(self._node.config.mirror_interval_s)
+            try:
+                at = asyncio.get_running_loop().time()
+                adopt = await self._on_store(self._node.adopt_if_due, at, self._hour())
+                if adopt is not None:
+                    pinned = [name for name, pin in adopt.cards.items() if pin]
+                    structured_log.event("desk.adopted", version=adopt.version, pinned=len(pinned))
+                told = ""
+            except LedgerError as error:
+                if str(error) != told:
+                    structured_log.fault("adopt.failed", error)
+                told = str(error)
 
     async def _enter_journal_forever(self) -> None:
         while True:
@@ -199,53 +250,35 @@ class Service:
 
     async def _hear(self, agency: str) -> None:
         """Ask one agency what it holds of this log: a checkpoint that this node signed, or nothing."""
-        for url in self._node.config.peers.get(agency, ()):
-            with contextlib.suppress(LedgerError):
-                fetched = await self._drive(url, fetch_checkpoint(self._node.origin))
-                await self._on_store(self._node.hear, agency, fetched[0] if fetched else None)
-                return
-
-    async def _hear_late(self, agency: str) -> None:
-        """Ask again whoever did not answer at the start; with enough answers a new log is founded."""
-        await self._hear(agency)
         try:
-            if await self._on_store(self._node.found, self._hour()):
-                structured_log.event("log.founded", origin=str(self._node.origin))
-        except LedgerError as error:  # a full disk: tried again with the next round
-            structured_log.fault("founding.failed", error)
+            fetched = await self.gossip.drive(agency, lambda: fetch_checkpoint(self._node.origin))
+            await self._on_store(self._node.hear, agency, fetched[0] if fetched else None)
+        except LedgerError as error:
+            self.gossip.fail(agency, error)
 
-    async def _mirror_forever(self, agency: str, mirror: Mirror) -> None:
+    async def _hear_forever(self) -> None:
+        """Ask again whoever did not answer at the start; with enough answers a new log is founded."""
         while True:
-            if agency in self._node.unheard:
-                await self._hear_late(agency)
-            for url in self._node.config.peers[agency]:
-                try:
-                    new = await self._mirror_once(url, mirror)
-                    while new:  # a log far ahead comes in parts
-                        new = await self._mirror_once(url, mirror)
-                    if new is not None:
-                        break
-                except Unreachable:
-                    continue
-                except LedgerError as error:
-                    if self._node.faults().get(str(mirror.origin)) != str(error):
-                        structured_log.fault("mirror.refused", error, origin=str(mirror.origin))
-                    self._node.set_fault(mirror.origin, str(error))
-            await asyncio.sleep(self._node.config.mirror_interval_s)
-
-    async def _mirror_once(self, url: str, mirror: Mirror) -> int | None:
-        """Take what one address has that is new; return how many leaves, or None if it has not the log."""
-        held_bytes = await self._on_store(mirror.held_bytes)
-        pulled = await self._drive(url, pull(mirror.state, held_bytes))
-        if pulled is None:
-            return None
-        new = await self._on_store(mirror.take, pulled, verify_many)
-        self._node.set_fault(mirror.origin, None)
-        if new:
-            await self._on_store(self._node.tree.publish, mirror.origin)
-            structured_log.event("mirror.took", origin=str(mirror.origin), leaves=new, size=mirror.state.size)
-        return new
+            await asyncio.sleep(jitter(self._around.random, self._node.config.mirror_interval_s))
+            now = _counter()
+            unheard = [name for name in self._node.unheard if self.gossip.peers.due_at(name) <= now]
+            await asyncio.gather(*(self._hear(name) for name in unheard))
+            try:
+                is_founded = await self._on_store(self._node.found, self._hour()) if unheard else False
+                if is_founded:
+                    structured_log.event("log.founded", origin=str(self._node.origin))
+            except LedgerError as error:  # a full disk: tried again with the next round
+                structured_log.fault("founding.failed", error)
 
     def _hour(self) -> int:
-        """Hours since 1970 by this node's clock."""
-        return self._around.now_ms() // MS_IN_HOUR
+        """Hours since 1970 by this node's clock; what the others' clocks say to it is noted for `waiting`."""
+        now_ms = self._around.now_ms()
+        self._node.clock_fault = self.gossip.clocks.reason_to_wait(
+            now_ms, self._node.rosters[-1].agencies, self._node.sequencer.state.hour
+        )
+        return now_ms // MS_IN_HOUR
+
+
+def _counter() -> float:
+    """Seconds that only grow."""
+    return asyncio.get_running_loop().time()

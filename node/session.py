@@ -7,6 +7,7 @@ because of who sent it: what a pull brings is judged with the auditor's verifier
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from ledger import tree
@@ -15,11 +16,12 @@ from ledger.errors import Malformed, Unproven
 from ledger.leaf import Leaf, parse_leaf
 from ledger.merkle import prove_consistency
 from ledger.names import Origin
-from ledger.note import NoteVerifier, parse_note
+from ledger.note import Note, NoteVerifier, parse_note
 from ledger.proof import TlogProof, check_proof, parse_proof
 from ledger.tiles import TILE_WIDTH, Tile, decode_bundle, split_tile
 from ledger.tree import LogPath, format_tree_path
-from node.protocol import Procedure, Request, check_answer
+from node.frontier import FRONTIER_BYTES_MAX, FRONTIER_PATH, Frontier, decode_frontier
+from node.protocol import PROBLEM_BYTES_MAX, Procedure, Request, check_answer
 
 
 def submit(submission: bytes) -> Procedure[bytes]:
@@ -36,8 +38,24 @@ def fetch_receipt(entry_id: bytes) -> Procedure[bytes]:
     return response.body
 
 
+def fetch_certified_receipt(entry_id: bytes, is_certified: Callable[[Note], bool]) -> Procedure[bytes | None]:
+    """Return the receipt of an entry under a certified checkpoint, or None while there is none.
+
+    ``is_certified`` judges the checkpoint's cosignatures (``ledger.certify``). Raises as `fetch_receipt`.
+    """
+    receipt = yield from fetch_receipt(entry_id)
+    return receipt if is_certified(parse_note(parse_proof(receipt).checkpoint)) else None
+
+
+def fetch_cards() -> Procedure[bytes]:
+    """Return the card entries that a node's log pins, for ``ledger.card_entries``."""
+    response = yield Request(method="GET", path="/v1/cards")
+    check_answer(response)
+    return response.body
+
+
 def fetch_json(path: str) -> Procedure[dict[str, Any]]:
-    """Return the JSON object at ``/v1/status`` or ``/v1/frontier``."""
+    """Return the JSON object at ``path``, such as ``/v1/status``."""
     response = yield Request(method="GET", path=path)
     check_answer(response)
     try:
@@ -49,13 +67,31 @@ def fetch_json(path: str) -> Procedure[dict[str, Any]]:
     return value
 
 
+def fetch_frontier(since: bytes | None, wait_s: int) -> Procedure[Frontier | None]:
+    """Return what a node shows of its logs: whole, or what changed since a digest; None if nothing did.
+
+    ``wait_s``: how long the node may wait for news first. Raises `Malformed` for another form.
+    """
+    query = f"?since={since.hex()}&wait={wait_s}" if since else ""
+    path = FRONTIER_PATH + query
+    response = yield Request(method="GET", path=path, answer_bytes_max=FRONTIER_BYTES_MAX)
+    if response.status == 304 and since is not None:
+        return None
+    check_answer(response)
+    return decode_frontier(response.body)
+
+
 def fetch_file(path: str, offset: int = 0) -> Procedure[bytes | None]:
     """Return a file of the static tree from ``offset`` on, or None where the node does not have it."""
-    response = yield Request(method="GET", path=f"/{path}", offset=offset)
+    bytes_max = tree.bytes_max(tree.parse_tree_path(path))
+    room = PROBLEM_BYTES_MAX  # a refusal may be larger than a small file
+    response = yield Request(
+        method="GET", path=f"/{path}", offset=offset, answer_bytes_max=max(bytes_max, room)
+    )
     if response.status == 404:
         return None
     check_answer(response)
-    if len(response.body) > tree.bytes_max(tree.parse_tree_path(path)):
+    if len(response.body) > bytes_max:
         raise Malformed(f"{path} is larger than its kind can be")
     is_whole = response.status == 200  # a plain web server may answer a range with the whole file
     return response.body[offset:] if is_whole else response.body

@@ -8,17 +8,22 @@ a proxy) reads nothing of a pupil in it.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger import codec, keys
 from ledger.entry import Entry, PrivateBodies, check_parts, parse_header
-from ledger.errors import Malformed
+from ledger.errors import Malformed, Unproven
 from ledger.record import Record, parse_record
 from ledger.rules import Violation, check_none, violation
 
 VERSION = 1
 SUBMISSION_BYTES_MAX = 12 * 1024 * 1024
 """4,096 records of 2 KiB with room; typical ones take 400 bytes."""
+
+ENTRY_FILE_BYTES_MAX = 70_000
+"""A public entry fits a leaf of 64 KiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +68,32 @@ def parse_entry(data: bytes) -> tuple[Entry, bytes]:
     raise Malformed("a submission is an array of five: 1, header, signature, bodies, sealed bodies")
 
 
-def open_submission(data: bytes, sealing_seed: bytes) -> Submission:
-    """Return the submission with its bodies.
+def format_entry_file(entry: Entry) -> bytes:
+    """Return a signed public entry as a file, for somebody else to submit."""
+    return codec.encode([entry.header.raw, entry.signature, list(entry.bodies)])
+
+
+def parse_entry_file(data: bytes, name: str) -> Entry:
+    """Return the entry of a file; raise `Malformed`, naming it, for any other form."""
+    try:
+        match codec.decode(data, bytes_max=ENTRY_FILE_BYTES_MAX):
+            case [bytes(header), bytes(signature), list(bodies)] if all(
+                isinstance(one, bytes) for one in bodies
+            ):
+                check_parts(signature)
+                return Entry(header=parse_header(header), signature=signature, bodies=tuple(bodies))
+    except Malformed as error:
+        raise Malformed(f"{name}: no signed entry: {error}") from None
+    raise Malformed(f"{name}: no signed entry")
+
+
+def open_submission(data: bytes, *sealing_seeds: bytes) -> Submission:
+    """Return the submission with its bodies, sealed to one of these keys.
 
     Raises `Malformed`, `Unproven` if it is sealed to another key, `Refused` (record.form) for its records.
     """
     entry, sealed = parse_entry(data)
-    value = codec.decode(keys.open_sealed(sealing_seed, sealed), bytes_max=SUBMISSION_BYTES_MAX)
+    value = codec.decode(open_by_any(sealing_seeds, sealed), bytes_max=SUBMISSION_BYTES_MAX)
     match value:
         case {"padding_seed": seed, "records": list(records), "scopes": list(scopes), **rest} if (
             not rest and all(isinstance(scope, bytes) for scope in scopes)
@@ -85,6 +109,17 @@ def open_submission(data: bytes, sealing_seed: bytes) -> Submission:
         raise Malformed("a private entry has a padding seed of 32 bytes, and no scopes")
     bodies = PrivateBodies(padding_seed=seed, records=_parse_records(records))
     return Submission(entry=entry, private=bodies)
+
+
+def open_by_any(sealing_seeds: Sequence[bytes], sealed: bytes) -> bytes:
+    """Return what is sealed to one of these keys; raise `Unproven` as for the first if to none.
+
+    A node that has a new sealing key still takes what was sealed to the one before.
+    """
+    for seed in sealing_seeds[1:]:
+        with contextlib.suppress(Unproven):
+            return keys.open_sealed(seed, sealed)
+    return keys.open_sealed(sealing_seeds[0], sealed)
 
 
 def _parse_records(values: list[object]) -> tuple[Record, ...]:

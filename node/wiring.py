@@ -14,48 +14,64 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
-from ledger import codec, keys
+from ledger import keys
+from ledger.card_entries import format_card_entries
+from ledger.chain import ChainState
 from ledger.checkpoint import open_checkpoint
-from ledger.entry import Entry, check_parts, parse_header
-from ledger.errors import LedgerError, Malformed, StoreError
+from ledger.errors import LedgerError, StoreError
+from ledger.governance import Adopt
+from ledger.keys import VerifyMany
+from ledger.leaf import parse_leaf
 from ledger.merkle import EMPTY_ROOT, root_at
-from ledger.names import Origin
-from ledger.note import verifier_of
-from ledger.roster import Roster, roster_hash
-from ledger.verify import read_rosters
-from node import body_store, journal, key_store, lease, log_store, nonces
+from ledger.names import Origin, witness_key_name
+from ledger.note import Note, SignatureLine, verifier_of
+from ledger.roster import Roster
+from node import body_store, journal, key_store, lease, log_store, nonces, witness
 from node.asked import RequestDoor
 from node.body_store import BodyStore
+from node.certification import Certification
+from node.condition import Delay
 from node.config import Config
 from node.database import Database
 from node.desk_entries import DeskEntries, Entered
 from node.durable_file import disk_errors
+from node.frontier import FrontierHistory, Row
 from node.journal import AccessJournal
 from node.key_file import read_key_file
 from node.key_store import KeyStore
+from node.keyring import Keyring, signing_keys
 from node.log_store import LogStore
-from node.mirror import Mirror
+from node.mirror import Mirror, Pulled
 from node.nonces import NonceStore
+from node.opening import load_opening
+from node.pinning import Pinning
 from node.release import Release
-from node.resume import Answer, reason_to_wait
+from node.resume import Answer, answers_needed, reason_to_refuse, reason_to_wait
+from node.rosters import Pair, check_following, load_rosters, save_roster, with_rosters
 from node.sequencer import Sequencer, SequencerKeys, load_state
-from node.sources import DirectorySource
 from node.static_tree import StaticTree
 from node.submission import Submission
+from node.witness import HeldLogs, Witness
 
-ROSTER_DIRECTORY = "roster"
-OPENING_FILE = "opening.entry"
 NODE_KEY_FILE = "keys/node.key"
-OPENING_BYTES_MAX = 70_000
-SCHEMAS = (log_store.SCHEMA, body_store.SCHEMA, lease.SCHEMA, nonces.SCHEMA, journal.SCHEMA)
+SCHEMAS = (
+    log_store.SCHEMA,
+    body_store.SCHEMA,
+    lease.SCHEMA,
+    nonces.SCHEMA,
+    journal.SCHEMA,
+    witness.SCHEMA,
+)
 """All that lies in the log's database."""
 
 
 class Node:
     """One agency's node, without its network: stores, sequencer, mirrors, static tree."""
+
+    _own_copy: Mirror | None
+    """Fills the own log from the others', once it is certain that it never goes on here."""
 
     def __init__(
         self,
@@ -72,7 +88,6 @@ class Node:
         ran nowhere else; ``host`` names this machine in the instance record.
         """
         self.config = config
-        self._host = host
         self.rosters, pairs = load_rosters(config)
         self.ledger_id = self.rosters[0].hash
         with disk_errors(config.data):
@@ -83,43 +98,208 @@ class Node:
         self.store = LogStore(self._database)
         data_keys = KeyStore(self._keys_database, secrets["master"], random)
         self.bodies = BodyStore(self._database, data_keys)
-        self._instance_path = lease.instance_path(log_path)
-        by_hash = {roster.hash: roster for roster in self.rosters}
+        self._instance = lease.Instance(log_path, host)
         self.origin = Origin(config.ledger, config.agency)
-        self._refusal = self._check_instance()
+        self.refusal = lease.stored_refusal(self._database) or self._instance.refusal(
+            self.store.size(str(self.origin)), lambda size: self._root_at(self.origin, size)
+        )
+        """Why this database never sequences in its era again, or None."""
+        self._agencies_at_start = len(self.rosters[-1].agencies)
+        self.clock_fault: str | None = None
+        self.delays: Mapping[str, Delay] = {}
+        """The witnesses that give no cosignature now."""
+        self.started_ms: int | None = None
+        """Since when it runs, by its clock."""
         self._answers: dict[str, Answer] = {}
+        self._faults, self._own_copy = dict[str, str](), None
         self._on_word = on_word
-        log_key = keys.SigningKey(secrets["log"])
-        self._log_public_key = log_key.public_key
+        keyring = Keyring(secrets)
         # Before the state is read: what an overtaken process still commits would make it an old one.
         token = lease.take_lease(self._database, f"{host} process {os.getpid()}")
-        self.sequencer = Sequencer(
+        by_hash = {roster.hash: roster for roster in self.rosters}
+        state = load_state(self.store, self.ledger_id, self.origin, by_hash)
+        signing = signing_keys(keyring, state, keys.SigningKey(secrets["log"]))
+        self._log_verifier = verifier_of(str(self.origin), signing.log.public_key)
+        self.sequencer = self._open_sequencer(data_keys, state, signing, token)
+        self.requests, self._desk = self._open_requests(keyring, data_keys, random)
+        self.certification = Certification(self._database, self.store, self.states)
+        self._keyring = keyring
+        self._use_card()
+        self.mirrors: dict[str, Mirror] = {}
+        self._open_mirrors()
+        self._finish_erasures()
+        self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
+        self._show_all()
+
+    def _show_all(self) -> None:
+        """Show what the store holds of every log."""
+        self.frontier = FrontierHistory(self.ledger_id)
+        self._seen_changes = (-1, -1, -1)
+        self.publish()
+        for mirror in self.mirrors.values():
+            self.tree.publish(mirror.origin)
+        self.show_frontier()
+
+    def _open_sequencer(
+        self, data_keys: KeyStore, state: ChainState, signing: SequencerKeys, token: int
+    ) -> Sequencer:
+        return Sequencer(
             self._database,
             self.store,
             self.bodies,
             data_keys,
-            state=load_state(self.store, self.ledger_id, self.origin, by_hash),
-            signing=SequencerKeys(log=log_key, sealing_seed=secrets["sealing"]),
+            state=state,
+            signing=signing,
             token=token,
             on_commit=self._record_commit,
         )
-        self.requests, self._desk = self._open_requests(secrets, data_keys, random)
-        others = [name for name in self.rosters[-1].agencies if name != config.agency]
-        self.mirrors = {name: self._open_mirror(name, by_hash) for name in others}
-        self._finish_erasures()
-        self._faults: dict[str, str] = {}
-        self.tree = StaticTree(self.store, config.ledger, pairs)
-        self.publish()
-        for mirror in self.mirrors.values():
-            self.tree.publish(mirror.origin)
 
-    def _open_mirror(self, agency: str, rosters: dict[bytes, Roster]) -> Mirror:
-        origin = Origin(self.config.ledger, agency)
-        state = load_state(self.store, self.ledger_id, origin, rosters)
-        return Mirror(self._database, self.store, state)
+    def _open_mirrors(self) -> None:
+        """A copy for every other agency that any version names: who left is still served."""
+        by_hash = {roster.hash: roster for roster in self.rosters}
+        for name in dict.fromkeys(name for roster in self.rosters for name in roster.agencies):
+            if name != self.config.agency and name not in self.mirrors:
+                origin = Origin(self.config.ledger, name)
+                state = load_state(self.store, self.ledger_id, origin, by_hash)
+                self.mirrors[name] = Mirror(self._database, self.store, state)
+
+    @property
+    def others(self) -> list[str]:
+        """The other agencies of the newest roster version."""
+        return [name for name in self.rosters[-1].agencies if name != self.config.agency]
+
+    def addresses(self, agency: str) -> tuple[str, ...]:
+        """Where an agency's node may be reached: as the operator says, then as its newest card says."""
+        mirror = self.mirrors.get(agency)
+        card = mirror.state.authority.card if mirror else None
+        return tuple(dict.fromkeys((*self.config.peers.get(agency, ()), *(card.card.urls if card else ()))))
+
+    def node_key(self, agency: str) -> bytes | None:
+        """By which key an agency's node signs what it asks, if its card is in hand."""
+        mirror = self.mirrors.get(agency)
+        card = mirror.state.authority.card if mirror else None
+        return card.card.node_key if card and agency in self.rosters[-1].agencies else None
+
+    def copy_of(self, origin: Origin) -> Mirror | None:
+        """The copy that a pull of this log fills; of the own log only once it is certain to go on no more."""
+        if origin != self.origin:
+            mirror = self.mirrors.get(origin.agency) if origin.agency in self.rosters[-1].agencies else None
+            return mirror if mirror is not None and mirror.origin == origin else None
+        if self._own_copy is None and self.refusal is not None:
+            self._own_copy = Mirror(self._database, self.store, self.sequencer.state)
+        return self._own_copy
+
+    def take(self, origin: Origin, pulled: Pulled, check_signatures: VerifyMany) -> int:
+        """Take what was pulled of a log and show it; return how many leaves are new. See `Mirror.take`."""
+        mirror = self.copy_of(origin)
+        if mirror is None:
+            return 0
+        if mirror is self._own_copy and pulled.leaves:
+            lease.store_refusal(self._database, self.refusal or "")
+        new = mirror.take(pulled, check_signatures)
+        self.set_fault(origin, None)
+        if new:
+            self.tree.publish(origin)
+        return new
+
+    def take_certified(self, origin: Origin, notes: Sequence[bytes]) -> list[int] | None:
+        """Keep the cosignatures on checkpoints of a log that is held; see `Certification.lacking_of`."""
+        for note in notes:
+            self.certification.take(note)
+        return self.certification.lacking_of(str(origin))
+
+    def take_roster(self, pair: Pair) -> Roster:
+        """Take the next roster version, durable on return; raise what forbids it, with nothing changed."""
+        roster = check_following(self.rosters, pair)
+        save_roster(self.config.directory, roster.version, pair)
+        self.rosters = [*self.rosters, roster]
+        self.tree.add_roster(roster.version, pair)
+        self.sequencer.state = with_rosters(self.sequencer.state, self.rosters)
+        for mirror in self.mirrors.values():
+            mirror.state = with_rosters(mirror.state, self.rosters)
+        if self._own_copy is not None:
+            self._own_copy.state = with_rosters(self._own_copy.state, self.rosters)
+        self._open_mirrors()
+        return roster
+
+    def show_frontier(self) -> bool:
+        """Let the frontier say what is shown now; return whether that is news."""
+        newest = self.rosters[-1]
+        changes = (self._database.changes, self.tree.changes, newest.version)
+        if changes == self._seen_changes:
+            return False
+        self._seen_changes = changes
+        rows = sorted((self._row(origin) for origin in self.logs()), key=lambda row: row.log)
+        return self.frontier.show((newest.version, newest.hash), rows)
+
+    def _row(self, origin: Origin) -> Row:
+        shown = self.tree.published(origin)
+        size, root = (0, b"") if shown is None else (shown[1].size, shown[1].root)
+        return Row(
+            agency=origin.agency,
+            era=origin.era,
+            size=size,
+            root=root,
+            certified_size=min(size, self.store.certified_size(str(origin))),
+            cosigned_size=self.witness.latest(str(origin)).size,
+        )
+
+    def news(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows of another node that are ahead of what is held here, or of another history."""
+        return [row for row in rows if row.size and self._is_news(Origin(self.config.ledger, *row.log), row)]
+
+    def is_ahead(self, row: Row) -> bool:
+        """Whether another node shows more leaves of a log, or more of it certified, than is held here.
+
+        A look at memory only: it is asked each time that pulls are scheduled.
+        """
+        mirror, own = self.copy_of(Origin(self.config.ledger, *row.log)), self.frontier.row(row.log)
+        if mirror is None:
+            return False
+        return row.size > mirror.state.size or own is None or row.certified_size > own.certified_size
+
+    def _is_news(self, origin: Origin, row: Row) -> bool:
+        if origin != self.origin and self.copy_of(origin) is None:
+            return False
+        held = self.store.size(str(origin))
+        if row.size > held or self._root_at(origin, row.size) != row.root:
+            return True
+        own = self.frontier.row(row.log)
+        return own is not None and row.certified_size > own.certified_size
+
+    def _root_at(self, origin: Origin, size: int) -> bytes:
+        return root_at(self.store.reader(str(origin)), size)
+
+    def _use_card(self) -> None:
+        """Sign with the keys of the card in force: at the start, and when a card is sequenced."""
+        placed = self.sequencer.state.authority.card
+        card = None if placed is None else placed.card
+        self._card_number = 0 if card is None else card.number
+        self.witness = self._open_witness(self._keyring.signer_under(card, "witness"))
+        self.pinning = self._open_pinning(self._keyring.signer_under(card, "desk"))
+        self.node_signer = self._keyring.signer_under(card, "node")
+
+    def _open_witness(self, key: keys.SigningKey) -> Witness:
+        logs = HeldLogs(
+            self.store,
+            self.certification,
+            own=str(self.origin),
+            witness_key=key.public_key,
+            reason_to_wait=lambda: self.waiting,
+        )
+        return Witness(self._database, key, witness_key_name(self.config.ledger, self.config.agency), logs)
+
+    def _open_pinning(self, desk: keys.SigningKey) -> Pinning:
+        return Pinning(
+            ledger_id=self.ledger_id,
+            signer=desk,
+            sequencer=self.sequencer,
+            others=lambda: {name: mirror.state for name, mirror in self.mirrors.items()},
+            rosters=lambda: self.rosters,
+        )
 
     def _open_requests(
-        self, secrets: Mapping[str, bytes], data_keys: KeyStore, random: Callable[[int], bytes]
+        self, keyring: Keyring, data_keys: KeyStore, random: Callable[[int], bytes]
     ) -> tuple[RequestDoor, DeskEntries]:
         """What answers signed requests, and what tells families of it: both over the same journal."""
         release = Release(
@@ -133,12 +313,11 @@ class Node:
         door = RequestDoor(
             ledger_id=self.ledger_id,
             origin=self.origin,
-            sealing_seed=secrets["sealing"],
+            sealing_seeds=self.sequencer.sealing_seeds,
             nonces=NonceStore(self._database),
             release=release,
         )
-        desk_key = keys.SigningKey(secrets["desk"])
-        return door, DeskEntries(ledger_id=self.ledger_id, signer=desk_key, release=release)
+        return door, DeskEntries(ledger_id=self.ledger_id, keyring=keyring, release=release)
 
     def close(self) -> None:
         """Close both databases."""
@@ -149,6 +328,8 @@ class Node:
     def waiting(self) -> str | None:
         """Why nothing is sequenced now, or None."""
         reason = self._reason_to_wait()
+        if self._own_copy is not None:
+            return f"{reason}; fetched back from the others so far: {self._own_copy.state.size} entries"
         if reason is None and self.sequencer.state.size == 0:
             return "its log is not opened yet: ask again in a moment"
         return reason
@@ -161,26 +342,70 @@ class Node:
         self.bodies.erase_due()
         return entered
 
-    def publish(self) -> None:
-        """Show the newest checkpoint of the own log, once the instance record has it."""
+    def publish(self) -> bool:
+        """Show the newest checkpoint of the own log, once the instance record has it; return if it is new."""
         self.sequencer.record()
-        self.tree.publish(self.origin)
+        return self.tree.publish(self.origin)
+
+    def adopt_if_due(self, at: float, hour: int) -> Adopt | None:
+        """Let the desk write the adopt that is due; see `Pinning.adopt_if_due`."""
+        return None if self.waiting is not None else self.pinning.adopt_if_due(at, hour)
 
     def _reason_to_wait(self) -> str | None:
-        if self._refusal is not None:
-            return self._refusal
-        reader = self.store.reader(str(self.origin))
-        return reason_to_wait(
-            self._answers,
-            agencies=len(self.rosters[-1].agencies),
-            size=self.sequencer.state.size,
-            root_at=lambda size: root_at(reader, size),
-            on_word=self._on_word,
+        if self.refusal is not None:
+            return self.refusal
+        if self.config.agency not in self.rosters[-1].agencies:
+            return f"version {self.rosters[-1].version} of the roster does not name this agency any more"
+        return self.clock_fault or reason_to_wait(
+            len(self._answers), agencies=self._agencies_at_start, on_word=self._on_word
         )
+
+    @property
+    def is_waiting_for_answers(self) -> bool:
+        """Whether too few agencies have said since this start what they hold of this log."""
+        needed = answers_needed(self._agencies_at_start)
+        return not self._on_word and len(self._answers) < needed
 
     def logs(self) -> list[Origin]:
         """Every log that this node holds, its own first."""
         return [self.origin, *(mirror.origin for mirror in self.mirrors.values())]
+
+    def states(self) -> dict[str, ChainState]:
+        """Return the state of every log that this node holds, by origin, its own first."""
+        own = self._own_copy.state if self._own_copy else self.sequencer.state
+        held = [own, *(mirror.state for mirror in self.mirrors.values())]
+        return {str(state.origin): state for state in held}
+
+    def keep_cosignatures(self, note: Note, lines: Sequence[SignatureLine]) -> None:
+        """Keep good lines on a checkpoint of the own log; see `Certification.keep`."""
+        with self._database.transaction():
+            self.certification.keep(note, lines)
+
+    def cosign_copies(self, now_s: int) -> int:
+        """Cosign what is newest of each copy held, for whoever cannot ask; return how many are cosigned.
+
+        After a file was loaded: this node's own export then carries its cosignatures back. A log that may not
+        be cosigned now is left out.
+        """
+        count = 0
+        for mirror in self.mirrors.values():
+            note = self.store.newest_checkpoint(str(mirror.origin))
+            with contextlib.suppress(LedgerError):
+                count += note is not None and self.witness.cosign_held(note, now_s)
+        return count
+
+    def card_entries(self) -> bytes:
+        """Return the entries of the cards that the own log pins, and of its own newest card."""
+        own = self.sequencer.state.authority
+        pins = own.adopt.adopt.cards.values() if own.adopt else ()
+        wanted = {pin[1] for pin in pins if pin} | ({own.card.hash} if own.card else set())
+        places = [
+            (origin, placed.place.index)
+            for origin, state in self.states().items()
+            for placed in state.authority.cards
+            if placed.hash in wanted
+        ]
+        return format_card_entries(parse_leaf(self.store.leaf(*one)).entry for one in places)
 
     def faults(self) -> dict[str, str]:
         """By origin, why a mirror does not go on."""
@@ -194,28 +419,50 @@ class Node:
             self._faults[str(origin)] = text
 
     def hear(self, agency: str, note: bytes | None) -> None:
-        """Take what another agency holds of this log, once per start: a checkpoint, or None for nothing.
+        """Take what another agency holds of this log, at the start or later: a checkpoint, None for nothing.
 
         Raises `Unproven` for a checkpoint that this log's key did not sign: it is no answer.
         """
-        if agency in self._answers or agency not in self.mirrors:
-            return
+        if agency in self.mirrors:
+            self._answers[agency] = self.meet_own(agency, note)
+
+    def meet_own(self, who: str, note: bytes | None) -> Answer:
+        """Look at a checkpoint of this log that somebody or something shows; return what it says.
+
+        One that is not of the history here ends this era for this database. Raises as `hear`.
+        """
         answer = Answer(size=0, root=EMPTY_ROOT)
         if note is not None:
-            checkpoint, _ = open_checkpoint(note, verifier_of(str(self.origin), self._log_public_key))
+            checkpoint, _ = open_checkpoint(note, self._log_verifier)
             answer = Answer(size=checkpoint.size, root=checkpoint.root)
-        self._answers[agency] = answer
+        if self.refusal is None:
+            self.refusal = reason_to_refuse(
+                {who: answer},
+                size=self.sequencer.state.size,
+                root_at=lambda size: self._root_at(self.origin, size),
+            )
+        if note is not None:
+            with contextlib.suppress(LedgerError):  # another history: the answer says so
+                self.certification.take(note)
+        return answer
+
+    def cosign_newest(self, origin: Origin, now_s: int) -> None:
+        """Cosign the newest checkpoint held of another's log, for whoever carries it on."""
+        note = self.store.newest_checkpoint(str(origin))
+        if note is not None and self.waiting is None:
+            with contextlib.suppress(LedgerError):  # what forbids it is said to whoever asks for one
+                self.witness.cosign_held(note, now_s)
 
     @property
     def unheard(self) -> list[str]:
         """Agencies that have not answered since this start."""
-        return [name for name in self.mirrors if name not in self._answers]
+        return [name for name in self.others if name not in self._answers]
 
     def found(self, hour: int) -> bool:
         """Sequence the opening if the log is empty and nothing forbids it; return whether it was done."""
         if self.sequencer.state.size or self._reason_to_wait() is not None:
             return False
-        self._write_instance(0, EMPTY_ROOT)
+        self._instance.write(0, EMPTY_ROOT)
         self.sequencer.open_era(Submission(entry=load_opening(self.config.directory)), hour)
         self.publish()
         return True
@@ -225,77 +472,16 @@ class Node:
         with contextlib.suppress(StoreError):
             self.bodies.erase_due()
 
-    def _check_instance(self) -> str | None:
-        size = self.store.size(str(self.origin))
-        reader = self.store.reader(str(self.origin))
-        refusal = lease.check_instance(
-            lease.read_instance(self._instance_path),
-            host=self._host,
-            path=str(self.config.data / "log.db"),
-            size=size,
-            root_at=lambda at: root_at(reader, at),
-        )
-        return None if refusal is None else refusal.text
-
     def _record_commit(self, size: int, root: bytes) -> None:
         """Keep the instance record up with the log; a database that is refused leaves it as it was found."""
-        if self._refusal is None:
-            self._write_instance(size, root)
-
-    def _write_instance(self, size: int, root: bytes) -> None:
-        record = lease.InstanceRecord(
-            host=self._host, path=str(self.config.data / "log.db"), size=size, root=root
-        )
-        lease.write_instance(self._instance_path, record)
+        placed = self.sequencer.state.authority.card
+        if placed is not None and placed.card.number != self._card_number:
+            self._use_card()
+        if self.refusal is None:
+            self._instance.write(size, root)
 
 
 def open_node(config: Config, passphrase: str, *, on_word: bool) -> Node:
     """Return the node of an agency directory on this machine; see `Node`."""
     secrets = read_key_file(config.directory / NODE_KEY_FILE, passphrase)
     return Node(config, secrets, os.urandom, on_word=on_word, host=socket.gethostname())
-
-
-def load_rosters(config: Config) -> tuple[list[Roster], dict[int, tuple[bytes, bytes]]]:
-    """Return the roster versions of an agency directory, and their bytes and signatures by version."""
-    directory = config.directory / ROSTER_DIRECTORY
-    first = directory / "1.json"
-    if not first.is_file():
-        raise Malformed(f"{first} is missing: finish the roster first (`pledger roster finish`)")
-    rosters, found = read_rosters(DirectorySource(config.directory), roster_hash(first.read_bytes()))
-    if found:
-        raise Malformed(f"{directory}: {found[0]}")
-    latest = rosters[-1]
-    if config.ledger != latest.ledger or config.agency not in latest.agencies:
-        raise Malformed(
-            f"{config.directory}/node.toml is of agency {config.agency} in ledger {config.ledger}; the "
-            f"roster is of ledger {latest.ledger} with {', '.join(latest.agencies)}"
-        )
-    if strange := sorted(set(config.peers) - set(latest.agencies) | set(config.peers) & {config.agency}):
-        others = ", ".join(name for name in latest.agencies if name != config.agency) or "none"
-        raise Malformed(
-            f"{config.directory}/node.toml: peers: {', '.join(strange)}: the other agencies are {others}"
-        )
-    pairs = {one.version: (one.raw, (directory / f"{one.version}.note").read_bytes()) for one in rosters}
-    return rosters, pairs
-
-
-def load_opening(directory: Path) -> Entry:
-    """Return the opening entry that ``roster finish`` signed into the directory."""
-    path = directory / OPENING_FILE
-    try:
-        value = codec.decode(path.read_bytes(), bytes_max=OPENING_BYTES_MAX)
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}: run `pledger roster finish` first") from None
-    except LedgerError as error:
-        raise Malformed(f"{path}: {error}") from None
-    match value:
-        case [bytes(header), bytes(signature), list(bodies)] if all(isinstance(one, bytes) for one in bodies):
-            check_parts(signature)
-            return Entry(header=parse_header(header), signature=signature, bodies=tuple(bodies))
-    raise Malformed(f"{path} is not an opening")
-
-
-def save_opening(directory: Path, entry: Entry) -> None:
-    """Write the opening entry for `load_opening`."""
-    raw = codec.encode([entry.header.raw, entry.signature, list(entry.bodies)])
-    (directory / OPENING_FILE).write_bytes(raw)

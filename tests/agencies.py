@@ -32,10 +32,11 @@ from ledger.record import Record
 from node.config import Config, format_config, load_config
 from node.http_client import HttpClient
 from node.key_file import COST_MIN, write_key_file
+from node.opening import save_opening
 from node.protocol import Problem, ProblemAnswer
 from node.session import fetch_json, submit
 from node.submission import Submission, format_submission
-from node.wiring import Node, open_node, save_opening
+from node.wiring import Node, open_node
 from tests.world import DAY, HOUR, World, key, record, seed
 
 PASSPHRASE = "open sesame, but longer"

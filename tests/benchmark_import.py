@@ -45,7 +45,7 @@ def _measure(base: Path, environment: dict[str, str]) -> None:
     _timed(environment, "class", "enrol", str(roster), *notice, *home)
     listed = ["import", str(marks), "--kind", "results"]
     read_s, _ = _timed(environment, *listed, "--dry-run", "--offline", *home)
-    whole_s, answer = _timed(environment, *listed, *home)
+    whole_s, answer = _timed(environment, *listed, "--yes", *home)
     rows = PUPILS * SUBJECTS
     assert answer["recorded"] == rows
     assert len(answer["entries"]) == -(-rows // ENTRY_RECORDS)

@@ -25,7 +25,7 @@ from node.protocol import Problem
 from node.sources import DirectorySource
 from node.submission import Submission
 from tests.agencies import REPOSITORY, Agency, post
-from tests.staff_side import PASSPHRASE, UNIT, target
+from tests.staff_side import PASSPHRASE, UNIT, attended, target
 from tests.world import DAY, key, seed
 
 ROSTER = (
@@ -66,9 +66,11 @@ class Clerk:
             "PLEDGER_PASSPHRASE_FILE": "",
         }
 
-    def type(self, *words: str | Path, code: int | None = 0) -> Result:
-        """Run a command in this process; it must end with this exit code, and never with a traceback."""
-        result = CliRunner().invoke(pledger, [str(one) for one in words], env=self.environment())
+    def type(self, *words: str | Path, code: int | None = 0, answer: str | None = None) -> Result:
+        """Run a command in this process, at a terminal if there is an answer; no traceback, and this code."""
+        typed = [str(one) for one in words]
+        with attended(answer):
+            result = CliRunner().invoke(pledger, typed, env=self.environment(), input=answer)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert code is None or result.exit_code == code, result.output
         return result
@@ -78,13 +80,13 @@ class Clerk:
         value: dict[str, Any] = json.loads(self.type(*words, "--json", code=code).stdout)
         return value
 
-    def start(self, *words: str | Path) -> subprocess.Popen[str]:
+    def start(self, *words: str | Path, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         """Start a command as a process of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "cli.main", *map(str, words)],
             env={**os.environ, **self.environment(), "PYTHONUNBUFFERED": "1"},
             cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

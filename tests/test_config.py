@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import Malformed
 from node.config import FILE_BYTES_MAX, format_config, load_config, parse_config
-from node.wiring import load_rosters
+from node.rosters import load_rosters
 from tests.agencies import found_agencies
 
 GOOD = {

@@ -17,6 +17,7 @@ import cli.desk
 from cli.desk import open_desk
 from cli.drafts import Draft
 from cli.foreseen import foresee
+from cli.import_records import make_records
 from cli.main import pledger
 from cli.outbox import Outbox
 from cli.public_log import Target
@@ -24,6 +25,7 @@ from cli.queries import check_records
 from cli.workspace import Settings, Workspace, connect_workspace, make_workspace
 from ledger import keys
 from ledger.governance import Grant, Scope, format_governance, make_scope, scope_commitment
+from ledger.presentation import check_presentation, parse_presentation
 from ledger.record import Record, make_record
 from node.http_client import HttpClient
 from node.protocol import Unreachable
@@ -31,7 +33,7 @@ from node.sources import HttpSource
 from node.submission import Submission
 from node.wiring import Node
 from tests.agencies import Agency, Nodes, found_agencies, post
-from tests.staff_side import PASSPHRASE, UNIT
+from tests.staff_side import PASSPHRASE, UNIT, attended
 from tests.world import DAY, seed
 
 ROSTER = (
@@ -56,15 +58,16 @@ class Clerk:
     folder: Path
     workspace: Workspace
 
-    def type(self, *words: str | Path, code: int | None = 0, answer: str = "") -> Result:
-        """Run a command; it must end with this exit code, and never with a traceback."""
+    def type(self, *words: str | Path, code: int | None = 0, answer: str | None = None) -> Result:
+        """Run a command, at a terminal if there is an answer; no traceback, and this exit code."""
         environment = {
             "PLEDGER_HOME": str(self.workspace.home),
             "PLEDGER_PASSPHRASE": PASSPHRASE,
             "PLEDGER_PASSPHRASE_FILE": "",
         }
         typed = [str(word) for word in words]
-        result = CliRunner().invoke(pledger, typed, env=environment, input=answer)
+        with attended(answer):
+            result = CliRunner().invoke(pledger, typed, env=environment, input=answer)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         assert code is None or result.exit_code == code, result.output
         return result
@@ -133,7 +136,7 @@ def clerk(tmp_path: Path, agency: Agency) -> Clerk:
     """A clerk with two pupils and three marks recorded."""
     made = employ(agency, tmp_path / "clerk", "clerk")
     made.type("class", "enrol", made.file("roster.csv", ROSTER), *NOTICE)
-    made.type("import", made.file("results.csv", RESULTS), "--kind", "results")
+    made.type("import", made.file("results.csv", RESULTS), "--kind", "results", "--yes")
     return made
 
 
@@ -165,11 +168,12 @@ def test_a_correction_shows_old_and_new_and_is_signed_after_one_question(clerk: 
     assert all(word in result.stderr for word in ("old", "new", "value", "5", "4", "7a-01"))
     new = clerk.signed("ALG", "4")
     assert (new.supersedes, new.subject, new.period) == (old.hash, old.subject, old.period)
+    assert new.hash.hex() in clerk.type("show", old.hash.hex()).stdout
     assert "1 recorded" in result.stdout
 
 
-@pytest.mark.parametrize("answer", ["n\n", ""])
-def test_without_a_yes_nothing_is_signed(clerk: Clerk, answer: str) -> None:
+@pytest.mark.parametrize("answer", ["n\n", None])
+def test_without_a_yes_nothing_is_signed(clerk: Clerk, answer: str | None) -> None:
     """No, and nobody there to answer."""
     before = clerk.entries()
     clerk.type("correct", clerk.signed("ALG", "5").hash.hex(), "value=4", answer=answer, code=2)
@@ -284,6 +288,25 @@ def test_a_corrected_and_a_withdrawn_record_say_so(clerk: Clerk) -> None:
     geo = clerk.signed("GEO", "4").hash.hex()
     clerk.ask("withdraw", geo, "--reason", "decision_changed")
     assert "withdrawn: decision_changed" in clerk.type("show", geo).stdout
+
+
+def test_a_misfiled_record_leaves_the_clerk_s_own_outbox_too(clerk: Clerk) -> None:
+    """With what it had corrected, once the receipt is here; its neighbours are still proven by the hashes."""
+    first, neighbour = clerk.signed("ALG", "5"), clerk.signed("GEO", "3")
+    clerk.type("correct", first.hash.hex(), "value=2", "--yes")
+    wrong = clerk.signed("ALG", "2")
+    typed = ("misfiled", wrong.hash.hex(), "--right-pupil", "7a-02")
+    clerk.ask(*typed, "--offline")
+    assert {first.hash, wrong.hash} <= {one.hash for one in clerk.records()}
+    clerk.type("outbox", "send")
+    left = clerk.records()
+    assert not {first.hash, wrong.hash} & {one.hash for one in left}
+    assert [one.subject for one in left if one.fields.get("subject_code") == "ALG"] == [neighbour.subject]
+    clerk.type("prove", neighbour.hash.hex(), "-o", clerk.folder / "neighbour.tlog-proof")
+    presentation = parse_presentation((clerk.folder / "neighbour.tlog-proof").read_bytes())
+    check_presentation(presentation, clerk.agency.verifier)
+    assert clerk.ask(*typed)["already_recorded"] == 1
+    assert "record.supersedes" in clerk.ask("correct", wrong.hash.hex(), "value=3", code=4)["text"]
 
 
 def test_before_a_record_is_moved_both_pupils_are_shown(clerk: Clerk) -> None:
@@ -474,7 +497,8 @@ def test_a_dry_run_names_what_stands_and_the_command_that_mends_it(clerk: Clerk,
     changes: list[dict[str, str]] = [{}, {"value": "2"}, {"subject_code": "ART"}]
     with open_desk(colleague.workspace.home, _passphrase_file(colleague)) as desk:
         drafts = [_draft(_copy(standing, **change), row) for row, change in enumerate(changes, start=2)]
-        foreseen = foresee(desk, drafts)
+        foreseen = foresee(desk, drafts, make_records(drafts, os.urandom))
+    assert foreseen is not None
     value = foreseen.value()
     assert [value[word] for word in ("new", "recorded", "conflict", "refused")] == [1, 1, 1, 0]
     assert not foreseen.is_clean

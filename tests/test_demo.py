@@ -53,7 +53,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_it_leaves_what_a_script_needs(demo: dict[str, Any]) -> None:
     """The JSON object, the dossier and the ledger id are there and agree."""
     directory = Path(demo["dir"])
-    assert {"ledger_id", "dossier", "agencies", "node_dirs", "records", "seconds"} <= set(demo)
+    assert {"ledger_id", "dossier", "agencies", "node_dirs", "records", "level", "seconds"} <= set(demo)
     assert (directory / "ledger-id").read_text() == demo["ledger_id"] + "\n"
     assert Path(demo["dossier"]) == directory / "dossier.zip"
     assert [set(one) for one in demo["agencies"]] == [{"id", "url", "origin", "size"}] * 3
@@ -63,11 +63,12 @@ def test_it_leaves_what_a_script_needs(demo: dict[str, Any]) -> None:
 
 
 def test_the_dossier_verifies_and_names_each_log(demo: dict[str, Any]) -> None:
-    """An auditor with one file and one fingerprint gets the sizes that the agencies have."""
-    report = run("verify", demo["dossier"], "--ledger", demo["ledger_id"])
-    assert report["verdict"] == "verified" and report["problems"] == []
+    """An auditor with one file and one fingerprint gets the sizes that the agencies have, all certified."""
+    report = run("verify", demo["dossier"], "--ledger", demo["ledger_id"], "--level", demo["level"])
+    assert report["verdict"] == "verified" and report["problems"] == [] and demo["level"] == "certified"
     sizes = {log["origin"]: log["size"] for log in report["logs"]}
     assert sizes == {one["origin"]: one["size"] for one in demo["agencies"]}
+    assert sizes == {log["origin"]: log["certified_size"] for log in report["logs"]}
     assert sum(report["bodies"].values()) == report["records"] >= demo["records"]
 
 

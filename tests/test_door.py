@@ -550,7 +550,7 @@ def test_what_the_instance_record_has_not_seen_does_not_leave_the_node(
     path = f"/v1/entries/{submission.entry.header.entry_id.hex()}"
     published = door.node.tree.published(agency.origin)
     with monkeypatch.context() as patch:
-        patch.setattr(door.node, "_write_instance", full)
+        patch.setattr(door.node._instance, "write", full)
         for _ in range(2):
             [response] = door.post(agency.seal(submission))
             assert response.status == 503 and "full" in parse_problem(response).detail

@@ -41,7 +41,10 @@ OF_OTHERS = ("heard.system.", "heard.typed.", "part.near")
 """Said by the operating system and click."""
 OF_OPERATORS = {
     "agency": "founds an agency and a ledger: typed by whoever runs a node",
+    "cards": "issues an agency's cards",
     "operate": "runs a node",
+    "roster_draft": "founds a ledger or changes it",
+    "rosters": "founds a ledger or changes it",
     "audit": "auditors check a dossier in any country",
     "demo": "shows programmers and operators a whole ledger",
     "demo_lists": "of the demo",

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from cli.hand_back import ERROR_COLUMNS
 from ledger.errors import Conflict
 from tests.lists import book, book_of_sheet
-from tests.staff_side import connected, repetition
+from tests.staff_side import connected
 from tests.test_staff_commands import NOTICE, ROSTER, Desk, script
 from tests.world import World
 
@@ -25,16 +26,17 @@ RUSSIAN = (HEAD + GOOD).replace("local_id", "Личный номер").replace("
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def desk(tmp_path: Path) -> Iterator[Desk]:
     """A clerk with two pupils enrolled."""
     world = World()
     made = Desk(world, tmp_path, connected(tmp_path / "home", world))
     made.type("class", "enrol", made.file("roster.csv", ROSTER), *NOTICE, "--offline")
-    return made
+    yield made
+    made.foresight.close()
 
 
 def imported(desk: Desk, path: Path, *words: str | Path, code: int = 0) -> dict[str, Any]:
-    return desk.ask("import", path, "--offline", *words, code=code)
+    return desk.ask("import", path, "--offline", "--yes", *words, code=code)
 
 
 def book_of_rows_with_formula(rows: list[list[str]]) -> bytes:
@@ -174,7 +176,7 @@ def test_a_thousand_errors_do_not_fill_the_terminal(desk: Desk) -> None:
     path = desk.file(
         "r.csv", HEAD + "".join(BAD.splitlines()[1].replace("7a-99", f"x{n}") + "\n" for n in range(1000))
     )
-    result = desk.type("import", path, "--kind", "results", "--offline", code=4)
+    result = desk.type("import", path, "--kind", "results", "--yes", "--offline", code=4)
     assert "… and 800 more" in result.stderr
     assert len(imported(desk, path, "--kind", "results", code=4)["problems"]) == 1000
 
@@ -186,7 +188,7 @@ def test_a_guessed_encoding_is_said_aloud(desk: Desk) -> None:
     """On standard error, with a word to look at; the list is read."""
     path = desk.folder / "r.csv"
     path.write_bytes(RUSSIAN.encode("cp1251"))
-    result = desk.type("import", path, "--kind", "results", "--offline")
+    result = desk.type("import", path, "--kind", "results", "--yes", "--offline")
     assert "read as windows-1251" in result.stderr and "Личный" in result.stderr
     assert (
         "windows-1251"
@@ -271,10 +273,10 @@ def test_a_list_by_profile_twice_is_once(desk: Desk, monkeypatch: pytest.MonkeyP
     )
     path = desk.file("r.csv", "local_id;Q1;Q2\n7a-01;5;4\n")
     script(monkeypatch, desk, "accept", "accept")
-    assert desk.ask("import", path, "--profile", profile)["recorded"] == 2
-    script(monkeypatch, desk, lambda got: repetition([one.hash for one in got.private.records]))
-    value = desk.ask("import", path, "--profile", profile)
-    assert (value["already_recorded"], value["recorded"]) == (2, 0)
+    assert desk.ask("import", path, "--profile", profile, "--yes")["recorded"] == 2
+    node = script(monkeypatch, desk)
+    value = desk.ask("import", path, "--profile", profile, "--yes")
+    assert (value["already_recorded"], value["recorded"], node.got) == (2, 0, [])
 
 
 # Size.

@@ -199,11 +199,11 @@ def test_a_declined_pupil_is_enrolled_and_an_import_is_refused_with_what_to_do(
     online(clerk, nodes)
     assert clerk.enrol()["declined"] == ["7b-01"]
     path = clerk.file("results.csv", RESULTS + "7b-01;2024/2025;q1;ALG;ru5;3;term\n")
-    result = clerk.type("import", path, "--kind", "results", code=4)
+    result = clerk.type("import", path, "--kind", "results", "--yes", code=4)
     assert "record.declined" in result.stderr and "class profile" in result.stderr
-    assert clerk.ask("import", path, "--kind", "results", "--skip-bad", code=3)["recorded"] == 2
+    assert clerk.ask("import", path, "--kind", "results", "--yes", "--skip-bad", code=3)["recorded"] == 2
     clerk.type("class", "profile", "7b-01", "school_only", "--date", "2025-01-10")
-    assert clerk.ask("import", path, "--kind", "results")["recorded"] == 1
+    assert clerk.ask("import", path, "--kind", "results", "--yes")["recorded"] == 1
 
 
 def test_the_node_refuses_it_too_where_the_register_does_not_know(
@@ -216,7 +216,9 @@ def test_the_node_refuses_it_too_where_the_register_does_not_know(
     colleague = clerk_of(clerk.agency, tmp_path / "other", "colleague")
     exchange(clerk, colleague)
     clerk.type("class", "profile", "7a-01", "declined", "--date", "2025-01-10")
-    value = colleague.ask("import", colleague.file("results.csv", RESULTS), "--kind", "results", code=4)
+    value = colleague.ask(
+        "import", colleague.file("results.csv", RESULTS), "--kind", "results", "--yes", code=4
+    )
     [refused] = value["refused"]
     assert refused["row"] == 2
     assert "record.declined" in refused["text"] and "class profile" in refused["text"]

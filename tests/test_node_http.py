@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ledger.verify import verify
+from node.frontier import decode_frontier
 from node.http_client import HttpClient
 from node.http_server import RETRY_AFTER_S
 from node.protocol import Problem, Unreachable
@@ -80,7 +81,7 @@ def test_every_route_answers_over_a_real_socket(served: RunningNode) -> None:
     for path, kind, cache in (
         ("/healthz", "text/plain; charset=utf-8", None),
         ("/v1/status", "application/json", "no-store"),
-        ("/v1/frontier", "application/json", "no-store"),
+        ("/v1/frontier", "application/msgpack", "no-store"),
         (f"/v1/entries/{entry_id}", "text/plain; charset=utf-8", None),
         ("/roster/1.json", "text/plain; charset=utf-8", "no-cache"),
         ("/roster/1.note", "text/plain; charset=utf-8", "no-cache"),
@@ -93,9 +94,9 @@ def test_every_route_answers_over_a_real_socket(served: RunningNode) -> None:
         answer = ask(served.agency, path)
         found = (answer.status, answer.headers["Content-Type"], answer.headers["Cache-Control"])
         assert found == (200, kind, cache), path
-    frontier = json.loads(ask(served.agency, "/v1/frontier").data)  # type: ignore[attr-defined]
+    frontier = decode_frontier(ask(served.agency, "/v1/frontier").data)  # type: ignore[attr-defined]
     status = json.loads(ask(served.agency, "/v1/status").data)  # type: ignore[attr-defined]
-    assert [line["size"] for line in frontier["logs"]] == [3]
+    assert [row.size for row in frontier.rows] == [3]
     assert (status["agency"], status["size"], status["is_sequencing"]) == ("district", 3, True)
 
 
@@ -202,10 +203,10 @@ def test_three_nodes_hold_each_others_logs_and_each_serves_a_verified_tree(
             for step in (agency.grant(), agency.enrol("anna")):
                 assert isinstance(post(client, agency, step), bytes)
     for node in started:
-        wait_for(lambda one=node: [log["size"] for log in one.status()["logs"]] == [3, 3, 3], "the mirrors")
+        wait_for(lambda one=node: [log["size"] for log in one.status()["logs"]] == [4, 4, 4], "the mirrors")
         with HttpClient(node.url) as client:
             report = verify(HttpSource(client), node.agency.world.ledger_id)
-        assert (report.verdict, report.entries) == ("verified", 9)
+        assert (report.verdict, report.entries) == ("verified", 12)
 
 
 def _is_sequencing(agency: Agency) -> bool:
@@ -413,5 +414,5 @@ def test_nobody_watches_a_teacher_at_work(tmp_path: Path, nodes: Nodes) -> None:
     with HttpClient(agency.url) as client:
         assert isinstance(post(client, agency, agency.grant()), bytes)
     assert node.status()["size"] == 1
-    frontier = json.loads(ask(agency, "/v1/frontier").data)  # type: ignore[attr-defined]
-    assert [line["size"] for line in frontier["logs"]] == [1]
+    frontier = decode_frontier(ask(agency, "/v1/frontier").data)  # type: ignore[attr-defined]
+    assert [row.size for row in frontier.rows] == [1]

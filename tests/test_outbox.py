@@ -82,7 +82,7 @@ def test_an_entry_is_kept_and_read_back_whole(desk: Desk) -> None:
     """Records, labels, pupils, receipt and reason come back as they were put."""
     [stored] = sign_records([record()], ["list.csv row 2"], desk.author)
     pupil = Pupil(local_id="7a-01", pid=bytes(16), name="Сказкина Алёна", class_name="7а")
-    full = refused(accepted(replace(stored, pupils=(pupil,)), b"receipt"), "record.date: no")
+    full = refused(accepted(replace(stored, pupils=(pupil,), number=7), b"receipt"), "record.date: no")
     desk.outbox.put(full)
     assert desk.outbox.entries() == [full]
     assert full.label_of(stored.records[0].hash) == "list.csv row 2"
@@ -155,7 +155,20 @@ def test_a_list_takes_one_signature_for_each_4096_records(desk: Desk) -> None:
     records = [record(number=one) for one in range(10_000)]
     entries = sign_records(records, [f"row {one}" for one in range(10_000)], desk.author)
     assert [len(one.records) for one in entries] == [RECORDS_MAX, RECORDS_MAX, 10_000 - 2 * RECORDS_MAX]
-    assert [one.created_ms for one in entries] == sorted({one.created_ms for one in entries})
+    for stored in entries:
+        desk.outbox.put(stored)
+    assert [one.entry_id for one in desk.outbox.waiting()] == [one.entry_id for one in entries]
+
+
+def test_what_is_signed_later_goes_later_whatever_the_clock_says(desk: Desk) -> None:
+    """In one millisecond, after the clock was set back, and by another command: the order of signing."""
+    signed = [one for number in range(0, 60, 10) for one in desk.sign(1, number=number)]
+    desk.outbox = Outbox(desk.folder, staff_key(), desk.random)
+    desk.author = replace(desk.author, now_ms=0)
+    signed += desk.sign(1, number=90)
+    assert [one.entry_id for one in desk.outbox.waiting()] == [one.entry_id for one in signed]
+    _, node = desk.send(*["accept"] * len(signed))
+    assert [one.entry.header.entry_id for one in node.got] == [one.entry_id for one in signed]
 
 
 def test_a_node_that_does_not_answer_loses_nothing(desk: Desk) -> None:

@@ -473,6 +473,22 @@ def a_withdrawal_of_a_withdrawn_record(anna: Pupil) -> Record:
 
 
 @attack("record.identity")
+def the_same_correction_twice(anna: Pupil) -> Record:
+    """A colleague signs again what was handed over, and the first copy had been taken."""
+    stands = anna.take(record())
+    anna.take(record(number=2, supersedes=stands.hash, value="4"))
+    return record(number=3, supersedes=stands.hash, value="4")
+
+
+@attack("record.identity")
+def the_same_withdrawal_twice(anna: Pupil) -> Record:
+    """A withdrawal has no identity of its own, and is known again all the same."""
+    stands = anna.take(record())
+    anna.take(withdrawal(stands))
+    return withdrawal(stands)
+
+
+@attack("record.identity")
 def the_same_fact_twice(anna: Pupil) -> Record:
     """Two teachers import one list."""
     anna.take(record())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from node.resume import Answer, answers_needed, reason_to_wait
+from node.resume import Answer, answers_needed, reason_to_refuse
+from node.resume import reason_to_wait as reason_to_wait_for_more
 
 HERE = 10
 
@@ -17,6 +20,12 @@ def root_at(size: int) -> bytes:
 
 def held(size: int, root: bytes | None = None) -> Answer:
     return Answer(size=size, root=root or (root_at(size) if 0 < size <= HERE else bytes(32)))
+
+
+def reason_to_wait(answers: dict[str, Answer], *, agencies: int, on_word: bool, **here: Any) -> str | None:
+    """Both questions, as a node asks them: never again, or not yet?"""
+    refusal = reason_to_refuse(answers, **here)
+    return refusal or reason_to_wait_for_more(len(answers), agencies=agencies, on_word=on_word)
 
 
 OTHER = b"\xff" * 32

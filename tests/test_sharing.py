@@ -52,8 +52,8 @@ def test_a_substitute_takes_the_class_and_records_for_the_same_children(
     exchange(clerk, substitute)
     assert substitute.register().pids() == clerk.register().pids()
     path = substitute.file("results.csv", RESULTS)
-    assert substitute.ask("import", path, "--kind", "results")["recorded"] == 2
-    assert clerk.ask("import", path, "--kind", "results")["already_recorded"] == 2
+    assert substitute.ask("import", path, "--kind", "results", "--yes")["recorded"] == 2
+    assert clerk.ask("import", path, "--kind", "results", "--yes")["already_recorded"] == 2
 
 
 def test_only_one_class_goes_to_the_substitute(clerk: Clerk, clerks: dict[str, Clerk]) -> None:
@@ -211,7 +211,7 @@ def test_a_lost_key_is_answered_for_from_end_to_end(
     clerk.type("class", "export", "-o", copy)
     pids, old = clerk.register().pids(), clerk.key
     path = clerk.file("results.csv", RESULTS)
-    clerk.type("import", path, "--kind", "results", "--offline")
+    clerk.type("import", path, "--kind", "results", "--yes", "--offline")
     value = clerk.ask("staff", "lost", "--since", "2024-01-01", "--set-aside")
     assert (value["key"], value["suspect_from"], value["written_since"]) == (old, "1:0", 1)
     assert (value["unsent"], set(value["register_readers"])) == (
@@ -228,7 +228,7 @@ def test_a_lost_key_is_answered_for_from_end_to_end(
     new.type("class", "take", back, "--from", clerks["holder"].key)
     assert new.register().pids() == pids
     assert set(new.register().recovery) == {bytes.fromhex(clerks[one].key) for one in ("holder", "second")}
-    assert new.ask("import", path, "--kind", "results")["recorded"] == 2
+    assert new.ask("import", path, "--kind", "results", "--yes")["recorded"] == 2
 
 
 def test_a_key_lost_before_there_was_a_node_is_answered_for_too(clerk: Clerk) -> None:

@@ -39,12 +39,12 @@ from tests.staff_side import (
     PASSPHRASE,
     UNIT,
     Answer,
+    Foresight,
     ScriptedNode,
     conflict,
     connected,
     down,
     randomness,
-    repetition,
     target,
 )
 from tests.world import MemorySource, World
@@ -70,6 +70,12 @@ class Desk:
     world: World
     folder: Path
     workspace: Workspace
+
+    def __post_init__(self) -> None:
+        log = self.world.logs[AGENCY]
+        given = log.grant(key=self.workspace.public_key())
+        log.take(log.leaf(log.entry([given], by="registrar")))
+        self.foresight = Foresight(self.world.logs[AGENCY], self.folder / "node")
 
     def type(self, *words: str | Path, code: int | None = 0) -> Result:
         """Run a command; it must end with this exit code, and never with a traceback."""
@@ -102,9 +108,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def desk(tmp_path: Path) -> Iterator[Desk]:
     world = World()
-    return Desk(world, tmp_path, connected(tmp_path / "home", world))
+    made = Desk(world, tmp_path, connected(tmp_path / "home", world))
+    yield made
+    made.foresight.close()
 
 
 @pytest.fixture
@@ -115,7 +123,7 @@ def enrolled(desk: Desk) -> Desk:
 
 def script(monkeypatch: pytest.MonkeyPatch, desk: Desk, *answers: Answer) -> ScriptedNode:
     """Let a scripted node answer in the place of the network."""
-    node = ScriptedNode(desk.world.logs[AGENCY], list(answers))
+    node = ScriptedNode(desk.world.logs[AGENCY], list(answers), desk.foresight)
     monkeypatch.setattr(HttpClient, "run", lambda self, procedure: node.run(procedure))
     return node
 
@@ -272,7 +280,7 @@ def test_a_colleague_named_as_recipient_can_open_the_register(enrolled: Desk) ->
 
 def test_no_name_leaves_the_class_register_in_the_clear(enrolled: Desk) -> None:
     """Nothing that the tool wrote, beside the list that it was given, has a child's name or mark."""
-    enrolled.type("import", enrolled.file("results.csv", RESULTS), "--kind", "results", "--offline")
+    enrolled.type("import", enrolled.file("results.csv", RESULTS), "--kind", "results", "--yes", "--offline")
     canaries = [text.encode() for text in ("Сказкина", "Небывалов", "7a-01", "results.csv")]
     for path in enrolled.workspace.home.rglob("*"):
         if path.is_file() and "roster" not in path.parts:
@@ -288,7 +296,7 @@ def test_a_list_is_signed_offline_with_one_signature(enrolled: Desk) -> None:
     path = enrolled.file("results.csv", RESULTS)
     assert enrolled.ask("import", path, "--kind", "results", "--dry-run")["records"] == 2
     assert len(enrolled.entries()) == 1
-    value = enrolled.ask("import", path, "--kind", "results", "--offline")
+    value = enrolled.ask("import", path, "--kind", "results", "--yes", "--offline")
     assert (value["waiting"], [one["state"] for one in value["entries"]]) == (2, ["waiting"])
     assert len(enrolled.entries()) == 2
 
@@ -297,9 +305,9 @@ def test_with_the_node_down_the_list_waits_and_the_message_says_what_to_type(
     enrolled: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 5, nothing lost, and the next command is named."""
-    script(monkeypatch, enrolled, down())
+    script(monkeypatch, enrolled, down(), down())
     path = enrolled.file("results.csv", RESULTS)
-    result = enrolled.type("import", path, "--kind", "results", code=5)
+    result = enrolled.type("import", path, "--kind", "results", "--yes", code=5)
     assert "pledger outbox send" in result.output
     script(monkeypatch, enrolled, "accept", "accept")
     value = enrolled.ask("outbox", "send")
@@ -311,7 +319,7 @@ def test_with_the_node_down_the_list_waits_and_the_message_says_what_to_type(
 def test_what_waited_goes_first(enrolled: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """An enrolment signed offline reaches the node before the marks that need it."""
     node = script(monkeypatch, enrolled, "accept", "accept")
-    value = enrolled.ask("import", enrolled.file("results.csv", RESULTS), "--kind", "results")
+    value = enrolled.ask("import", enrolled.file("results.csv", RESULTS), "--kind", "results", "--yes")
     assert value["recorded"] == 2
     kinds = [[one.kind for one in got.private.records] for got in node.got if got.private]
     assert "enrolment" in kinds[0]
@@ -324,11 +332,11 @@ def test_a_list_imported_twice_adds_nothing_and_says_so(
     """Exit code 0: nothing had to be done."""
     path = enrolled.file("results.csv", RESULTS)
     script(monkeypatch, enrolled, "accept", "accept")
-    enrolled.type("import", path, "--kind", "results")
-    script(monkeypatch, enrolled, lambda got: repetition([one.hash for one in got.private.records]))
+    enrolled.type("import", path, "--kind", "results", "--yes")
+    node = script(monkeypatch, enrolled)
     result = enrolled.type("import", path, "--kind", "results")
-    assert "2 already recorded" in result.stdout
-    assert len(enrolled.entries()) == 2
+    assert "2 already recorded" in result.stdout and "nothing to add" in result.stdout
+    assert (len(enrolled.entries()), node.got, node.asked) == (2, [], 1)
 
 
 def test_a_conflict_is_shown_with_its_row_and_nothing_is_written(
@@ -341,7 +349,9 @@ def test_a_conflict_is_shown_with_its_row_and_nothing_is_written(
         return conflict(marks["4"])
 
     script(monkeypatch, enrolled, "accept", second)
-    value = enrolled.ask("import", enrolled.file("results.csv", RESULTS), "--kind", "results", code=4)
+    value = enrolled.ask(
+        "import", enrolled.file("results.csv", RESULTS), "--kind", "results", "--yes", code=4
+    )
     [refused] = value["refused"]
     assert (refused["file"], refused["row"]) == ("results.csv", 3)
     assert "4" in refused["value"]
@@ -396,7 +406,7 @@ def test_what_is_no_assignment_is_a_usage_error(enrolled: Desk) -> None:
 def test_a_record_is_proven_to_an_outsider(enrolled: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file holds under the log's key, names no child, and is never overwritten."""
     script(monkeypatch, enrolled, "accept", "accept")
-    value = enrolled.ask("import", enrolled.file("results.csv", RESULTS), "--kind", "results")
+    value = enrolled.ask("import", enrolled.file("results.csv", RESULTS), "--kind", "results", "--yes")
     name, path = value["entries"][0]["records"][0], enrolled.folder / "anna.tlog-proof"
     enrolled.type("prove", name, "-o", path)
     presentation = parse_presentation(path.read_bytes())

@@ -107,15 +107,21 @@ class Reader:
     def run(self, command: str, code: int) -> None:
         words = shlex.split(PLACEHOLDER.sub(self.value, command))
         assert words[0] == "pledger"
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *words[1:]],
-            cwd=self.folder,
-            env=self.environment,
-            input="y\n",  # the one question that there is
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-        )
+        ours, theirs = os.openpty()  # the reader sits at a terminal
+        os.write(ours, b"y\n")  # the one question that there is
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "cli.main", *words[1:]],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=theirs,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+            )
+        finally:
+            os.close(ours)
+            os.close(theirs)
         self.printed = done.stdout + done.stderr
         assert done.returncode == code, f"{command}: {done.returncode}\n{self.printed}"
         self.learn(command)

@@ -16,7 +16,7 @@ from cli.command import now
 from cli.patience import FIRST_S, LONGEST_S, is_passing, pauses
 from ledger.errors import Unproven
 from node.protocol import Problem, ProblemAnswer
-from tests.agencies import DEADLINE_S, Nodes, found_agencies, wait_for
+from tests.agencies import DEADLINE_S, Nodes, RunningNode, found_agencies, wait_for
 from tests.agencies import nodes as nodes
 from tests.clerks import RESULTS, Clerk, clerk_of, exchange, grant
 from tests.spoiled import extended, flipped, truncated
@@ -40,7 +40,7 @@ def clerk(clerks: dict[str, Clerk]) -> Clerk:
 
 def import_results(clerk: Clerk, *words: str, code: int = 0) -> dict[str, Any]:
     path = clerk.file("results.csv", RESULTS)
-    return clerk.ask("import", path, "--kind", "results", *words, code=code)
+    return clerk.ask("import", path, "--kind", "results", "--yes", *words, code=code)
 
 
 def name_of(clerk: Clerk, number: int = -1) -> str:
@@ -61,13 +61,11 @@ def test_five_days_offline_then_everything_is_sent_in_its_order(
     clerk = clerks["clerk"]
     for days in (5, 4, 3, 2, 1):
         then = now() - datetime.timedelta(days=days)
-        if days == 5:  # one clock for both would leave their order to chance
-            before = then - datetime.timedelta(minutes=1)
-            monkeypatch.setattr("cli.desk.now", lambda before=before: before)
-            clerk.enrol("--offline")
         monkeypatch.setattr("cli.desk.now", lambda then=then: then)
+        if days == 5:
+            clerk.enrol("--offline")
         text = RESULTS.replace("ALG", f"SUB{days}")
-        clerk.type("import", clerk.file("r.csv", text), "--kind", "results", "--offline")
+        clerk.type("import", clerk.file("r.csv", text), "--kind", "results", "--yes", "--offline")
     monkeypatch.undo()
     assert import_results(clerk, code=5)["waiting"] == 2
     waits = [one["waits"] for one in clerk.ask("outbox", "list")["entries"]]
@@ -202,6 +200,28 @@ def test_what_reached_the_node_after_all_is_recognised_when_adopted(
     assert colleague.entries() == []
 
 
+def test_a_correction_that_reached_the_node_after_all_is_recognised_when_adopted(
+    clerk: Clerk, clerks: dict[str, Clerk], nodes: Nodes
+) -> None:
+    """A correction and a withdrawal, handed over and sent by their author too: nothing is left refused."""
+    colleague = clerks["colleague"]
+    nodes.start(clerk.agency)
+    grant(clerk.agency, "clerk", "colleague")
+    clerk.type("outbox", "send")
+    import_results(clerk)
+    five, four = sorted(clerk.entries()[-1].records, key=lambda one: str(one.fields["value"]), reverse=True)
+    clerk.type("correct", five.hash.hex(), "value=3", "--offline", "--yes")
+    clerk.type("withdraw", four.hash.hex(), "--reason", "court", "--offline", "--yes")
+    paths = [clerk.home.with_name(f"{number}.sealed") for number in (-1, -2)]
+    for number, path in zip((-1, -2), paths, strict=True):
+        clerk.type("outbox", "hand-over", name_of(clerk, number), "--to", colleague.key, "-o", path)
+    assert clerk.ask("outbox", "send")["recorded"] == 2
+    for path in paths:
+        value = colleague.ask("outbox", "adopt", path, "--from", clerk.key, "--yes")
+        assert (value["recorded"], value["already_recorded"]) == (0, 1)
+    assert colleague.entries() == []
+
+
 def test_adopting_asks_first_and_shows_what_it_would_sign(clerk: Clerk, clerks: dict[str, Clerk]) -> None:
     """Without a terminal and --yes nothing is signed; --dry-run shows every field."""
     colleague, path = clerks["colleague"], clerk.home.with_name("list.sealed")
@@ -273,23 +293,53 @@ def test_discarding_asks_and_throws_away_only_what_was_not_accepted(clerk: Clerk
 # Killed, and two at once.
 
 
+def mark(code: str) -> list[str]:
+    fields = {"school_year": "2024/2025", "term": "q1", "scale": "ru5", "value": "5", "result_type": "term"}
+    return [f"{name}={value}" for name, value in (fields | {"subject_code": code}).items()]
+
+
 def test_kill_9_between_signing_and_sending_is_mended_by_the_next_send(clerk: Clerk, nodes: Nodes) -> None:
-    """The tool dies while it sends to a node that is stopped; the list goes out once, as it was signed."""
+    """The tool dies while it sends to a node that is stopped; what it signed goes out once, as it was."""
     node = nodes.start(clerk.agency)
     grant(clerk.agency, "clerk")
     clerk.type("outbox", "send")
     node.process.send_signal(signal.SIGSTOP)
-    path = clerk.file("results.csv", RESULTS)
-    process = clerk.start("import", path, "--kind", "results")
+    process = clerk.start("append", "subject_result", "--pupil", "7a-01", *mark("ALG"))
     wait_for(lambda: list(clerk.workspace.outbox_path.glob("[0-9a-f]*.sealed")), "the signed entry")
     wait_for(lambda: clerk.states() == ["accepted", "waiting"], "the whole entry")
     process.kill()
     process.communicate()
     node.process.send_signal(signal.SIGCONT)
     signed = clerk.entries()[-1].entry_id
-    assert clerk.ask("outbox", "send")["recorded"] == 2
+    assert clerk.ask("outbox", "send")["recorded"] == 1
     assert clerk.entries()[-1].entry_id == signed
-    assert import_results(clerk)["already_recorded"] == 2
+    again = import_results(clerk)
+    assert (again["already_recorded"], again["recorded"]) == (1, 1)
+
+
+def test_a_node_killed_in_the_middle_of_a_send_loses_and_doubles_nothing(clerk: Clerk, nodes: Nodes) -> None:
+    """kill -9 after some of forty entries were taken; it comes back, and one send brings the rest."""
+    node = nodes.start(clerk.agency)
+    grant(clerk.agency, "clerk")
+    clerk.type("outbox", "send")
+    start, count = size_of(node), 40
+    for number in range(count):
+        clerk.type("append", "subject_result", "--pupil", "7a-01", *mark(f"S{number}"), "--offline")
+    sending = clerk.start("outbox", "send", "--json")
+    wait_for(lambda: size_of(node) > start + 1, "the first entries")
+    node.kill()
+    answer = json.loads(sending.communicate(timeout=DEADLINE_S)[0])
+    assert sending.returncode == 5
+    assert 0 < answer["recorded"] < count and answer["recorded"] + answer["waiting"] == count
+    node = nodes.start(clerk.agency)
+    assert clerk.ask("outbox", "send")["recorded"] == answer["waiting"]
+    assert size_of(node) == start + count
+    assert set(clerk.states()) == {"accepted"} and len(clerk.states()) == count + 1
+    assert clerk.ask("outbox", "send")["entries"] == []
+
+
+def size_of(node: RunningNode) -> int:
+    return int(node.status()["size"])
 
 
 def test_two_clerks_at_once_record_each_fact_once(
@@ -304,7 +354,9 @@ def test_two_clerks_at_once_record_each_fact_once(
     lines = [row.replace("ALG", f"S{number}") for number in range(20) for row in rows]
     both = [clerk, clerks["colleague"]]
     started = [
-        one.start("import", one.file("r.csv", "\n".join([head, *lines])), "--kind", "results", "--json")
+        one.start(
+            "import", one.file("r.csv", "\n".join([head, *lines])), "--kind", "results", "--yes", "--json"
+        )
         for one in both
     ]
     answers = [json.loads(process.communicate(timeout=DEADLINE_S)[0]) for process in started]
