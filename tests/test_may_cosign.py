@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ledger.may_cosign import Known, contradicting_needed, is_given_up, why_not_cosign
 from ledger.errors import Undecided
+from ledger.may_cosign import Known, contradicting_needed, is_given_up, why_not_cosign
 from ledger.names import Head
 from ledger.roster import Ends, quorum_of
 from tests.eras import Branch, branches_of, dishonest, era_after, forked, nothing, reopened
