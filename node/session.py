@@ -113,40 +113,48 @@ def check_receipt(
     return proof, leaf, check_proof(proof, leaf.hash, verifier)
 
 
-def fetch_checkpoint(origin: Origin) -> Procedure[tuple[bytes, Checkpoint] | None]:
+def fetch_checkpoint(origin: Origin, branch: str = "") -> Procedure[tuple[bytes, Checkpoint] | None]:
     """Return the newest checkpoint that the node serves of a log (its signature not yet checked)."""
-    raw = yield from fetch_file(f"{origin.path}/checkpoint")
+    raw = yield from fetch_file(format_tree_path(LogPath(origin.agency, origin.era, branch, "checkpoint")))
     return None if raw is None else (raw, parse_checkpoint(parse_note(raw).text))
 
 
-def fetch_leaves(origin: Origin, tile: Tile, held: int, held_bytes: int) -> Procedure[list[bytes]]:
+def fetch_leaves(
+    origin: Origin, tile: Tile, held: int, held_bytes: int, branch: str = ""
+) -> Procedure[list[bytes]]:
     """Return the leaves of one bundle behind the first ``held``, which take ``held_bytes`` in it."""
-    path = format_tree_path(LogPath(origin.agency, origin.era, "", tile))
+    path = format_tree_path(LogPath(origin.agency, origin.era, branch, tile))
     raw = yield from fetch_file(path, held_bytes)
     if raw is None:
         raise Unproven(f"{path} is behind a published checkpoint, but not there")
     return decode_bundle(raw, tile.width - held)
 
 
-def fetch_consistency(origin: Origin, old: int, new: int) -> Procedure[list[bytes]]:
+def fetch_consistency(origin: Origin, old: int, new: int, branch: str = "") -> Procedure[list[bytes]]:
     """Return the RFC 6962 proof from ``old`` to ``new``, computed from the hash tiles that it needs.
 
     Nothing of the tiles is believed: the caller checks the proof against the root it computed and the one
     signed.
     """
-    tiles = _Tiles(new)
+    tiles = FetchedTiles(new)
     while True:
         try:
             return prove_consistency(tiles, old, new)
-        except _MissingTile as missing:
-            path = format_tree_path(LogPath(origin.agency, origin.era, "", missing.tile))
-            raw = yield from fetch_file(path)
-            if raw is None:
-                raise Unproven(f"{path} is behind a published checkpoint, but not there") from None
-            tiles.add(missing.tile, raw)
+        except MissingTile as missing:
+            tile = missing.tile
+        yield from fetch_tile(origin, tile, tiles, branch)
 
 
-class _MissingTile(Exception):
+def fetch_tile(origin: Origin, tile: Tile, tiles: FetchedTiles, branch: str = "") -> Procedure[None]:
+    """Add one hash tile to those fetched; `Unproven` if it is not there."""
+    path = format_tree_path(LogPath(origin.agency, origin.era, branch, tile))
+    raw = yield from fetch_file(path)
+    if raw is None:
+        raise Unproven(f"{path} is behind a published checkpoint, but not there")
+    tiles.add(tile, raw)
+
+
+class MissingTile(Exception):
     """A proof needs a tile that was not fetched yet."""
 
     def __init__(self, tile: Tile) -> None:
@@ -154,7 +162,7 @@ class _MissingTile(Exception):
         self.tile = tile
 
 
-class _Tiles:
+class FetchedTiles:
     """The hash tiles fetched so far, as a `merkle.HashReader` of a tree of ``size`` leaves."""
 
     def __init__(self, size: int) -> None:
@@ -169,5 +177,5 @@ class _Tiles:
         width = min(TILE_WIDTH, self._size // TILE_WIDTH**level - index * TILE_WIDTH)
         tile = Tile(level=level, index=index, width=width)
         if tile not in self._tiles:
-            raise _MissingTile(tile)
+            raise MissingTile(tile)
         return self._tiles[tile][place : place + count]

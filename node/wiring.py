@@ -6,6 +6,7 @@
     keys/node.key          log, witness, node, desk, sealing and master secrets, under a passphrase
     roster/<n>.json|.note  the roster versions, put there by ``pledger roster finish``
     opening.entry          the opening that the root key signed
+    era.entry              the opening of a later era, if one is put there
     data/log.db, keys.db   stores
 """
 
@@ -19,24 +20,25 @@ from collections.abc import Callable, Mapping, Sequence
 from ledger import keys
 from ledger.card_entries import format_card_entries
 from ledger.chain import ChainState
-from ledger.checkpoint import open_checkpoint
-from ledger.errors import LedgerError, StoreError
-from ledger.governance import Adopt
+from ledger.checkpoint import open_checkpoint, parse_checkpoint
+from ledger.errors import LedgerError, StoreError, Unproven
+from ledger.governance import Adopt, Card
 from ledger.keys import VerifyMany
-from ledger.leaf import parse_leaf
 from ledger.merkle import EMPTY_ROOT, root_at
-from ledger.names import Origin, witness_key_name
-from ledger.note import Note, SignatureLine, verifier_of
+from ledger.names import Origin, parse_origin, witness_key_name
+from ledger.note import Note, NoteVerifier, SignatureLine, parse_note, verifier_of
 from ledger.roster import Roster
-from node import body_store, journal, key_store, lease, log_store, nonces, witness
+from node import body_store, evidence_store, journal, key_store, lease, log_store, nonces, witness
 from node.asked import RequestDoor
 from node.body_store import BodyStore
 from node.certification import Certification
 from node.condition import Delay
 from node.config import Config
+from node.copies import Copies
 from node.database import Database
 from node.desk_entries import DeskEntries, Entered
 from node.durable_file import disk_errors
+from node.forks import Forks
 from node.frontier import FrontierHistory, Row
 from node.journal import AccessJournal
 from node.key_file import read_key_file
@@ -45,13 +47,16 @@ from node.keyring import Keyring, signing_keys
 from node.log_store import LogStore
 from node.mirror import Mirror, Pulled
 from node.nonces import NonceStore
-from node.opening import load_opening
+from node.opening import card_of, load_era_opening, load_opening
 from node.pinning import Pinning
+from node.promises import Promises
 from node.release import Release
 from node.resume import Answer, answers_needed, reason_to_refuse, reason_to_wait
 from node.rosters import Pair, check_following, load_rosters, save_roster, with_rosters
-from node.sequencer import Sequencer, SequencerKeys, load_state
+from node.sequencer import Sequencer, SequencerKeys
+from node.standing import owed
 from node.static_tree import StaticTree
+from node.stored_logs import StoredLogs
 from node.submission import Submission
 from node.witness import HeldLogs, Witness
 
@@ -63,6 +68,7 @@ SCHEMAS = (
     nonces.SCHEMA,
     journal.SCHEMA,
     witness.SCHEMA,
+    evidence_store.SCHEMA,
 )
 """All that lies in the log's database."""
 
@@ -99,10 +105,18 @@ class Node:
         data_keys = KeyStore(self._keys_database, secrets["master"], random)
         self.bodies = BodyStore(self._database, data_keys)
         self._instance = lease.Instance(log_path, host)
-        self.origin = Origin(config.ledger, config.agency)
-        self.refusal = lease.stored_refusal(self._database) or self._instance.refusal(
-            self.store.size(str(self.origin)), lambda size: self._root_at(self.origin, size)
+        self.stored = StoredLogs(
+            self.store, self.ledger_id, lambda: {roster.hash: roster for roster in self.rosters}
         )
+        self.copies = Copies(self._database, self.store, self.stored, config.ledger)
+        self.forks = Forks(self._database, self.store, self.stored, self.copies, lambda: self.rosters)
+        held = self.stored.eras(config.agency)
+        self.origin = held[-1] if held else Origin(config.ledger, config.agency)
+        self.era_fault: str | None = None
+        """Why the opening that was put here is not taken."""
+        self._era_tried = -1
+        self.put_opening = load_era_opening(config.directory, self.origin)
+        self.refusal = self._reason_to_refuse()
         """Why this database never sequences in its era again, or None."""
         self._agencies_at_start = len(self.rosters[-1].agencies)
         self.clock_fault: str | None = None
@@ -116,19 +130,18 @@ class Node:
         keyring = Keyring(secrets)
         # Before the state is read: what an overtaken process still commits would make it an old one.
         token = lease.take_lease(self._database, f"{host} process {os.getpid()}")
-        by_hash = {roster.hash: roster for roster in self.rosters}
-        state = load_state(self.store, self.ledger_id, self.origin, by_hash)
-        signing = signing_keys(keyring, state, keys.SigningKey(secrets["log"]))
-        self._log_verifier = verifier_of(str(self.origin), signing.log.public_key)
+        state = self.stored.state(self.origin)
+        self.keyring = keyring
+        signing = signing_keys(keyring, self._card_of(state), keys.SigningKey(secrets["log"]))
+        self._log_verifier = self._verifier_of(state, signing)
         self.sequencer = self._open_sequencer(data_keys, state, signing, token)
         self.requests, self._desk = self._open_requests(keyring, data_keys, random)
-        self.certification = Certification(self._database, self.store, self.states)
-        self._keyring = keyring
+        self.certification = Certification(self._database, self.store, self.stored, self.states)
         self._use_card()
-        self.mirrors: dict[str, Mirror] = {}
+        self.copies.load(config.agency, below=self.origin.era)
         self._open_mirrors()
         self._finish_erasures()
-        self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
+        self.tree = StaticTree(self.store, self.forks.evidence, config.ledger, pairs, first=self.witness.name)
         self._show_all()
 
     def _show_all(self) -> None:
@@ -136,9 +149,33 @@ class Node:
         self.frontier = FrontierHistory(self.ledger_id)
         self._seen_changes = (-1, -1, -1)
         self.publish()
-        for mirror in self.mirrors.values():
+        for mirror in self.copies.all():
             self.tree.publish(mirror.origin)
         self.show_frontier()
+
+    def _reason_to_refuse(self) -> str | None:
+        """Why this database must not go on in its era, as far as it knows by itself."""
+        return (
+            lease.stored_refusal(self._database, self.origin.era)
+            or self._instance.refusal(
+                self.store.size(str(self.origin)),
+                lambda size: self._root_at(self.origin, size),
+                self.origin.era,
+            )
+            or self.forks.reason_to_stop(self.origin)
+        )
+
+    def _card_of(self, state: ChainState) -> Card | None:
+        """The card whose keys are used: that of an opening which was put here, else the one in force."""
+        if self.put_opening is not None:
+            return card_of(self.put_opening)
+        placed = state.authority.card
+        return None if placed is None else placed.card
+
+    def _verifier_of(self, state: ChainState, signing: SequencerKeys) -> NoteVerifier:
+        """What checks the checkpoints of the own log in its present era."""
+        placed = state.authority.card
+        return verifier_of(str(self.origin), placed.card.log_key if placed else signing.log.public_key)
 
     def _open_sequencer(
         self, data_keys: KeyStore, state: ChainState, signing: SequencerKeys, token: int
@@ -148,6 +185,7 @@ class Node:
             self.store,
             self.bodies,
             data_keys,
+            logs=self.stored,
             state=state,
             signing=signing,
             token=token,
@@ -156,12 +194,21 @@ class Node:
 
     def _open_mirrors(self) -> None:
         """A copy for every other agency that any version names: who left is still served."""
-        by_hash = {roster.hash: roster for roster in self.rosters}
-        for name in dict.fromkeys(name for roster in self.rosters for name in roster.agencies):
-            if name != self.config.agency and name not in self.mirrors:
-                origin = Origin(self.config.ledger, name)
-                state = load_state(self.store, self.ledger_id, origin, by_hash)
-                self.mirrors[name] = Mirror(self._database, self.store, state)
+        for name in self._other_agencies():
+            self.copies.load(name)
+
+    def _other_agencies(self) -> list[str]:
+        named = dict.fromkeys(name for roster in self.rosters for name in roster.agencies)
+        return [name for name in named if name != self.config.agency]
+
+    @property
+    def mirrors(self) -> dict[str, Mirror]:
+        """The copy of each other agency's log, in the era where it ends."""
+        return {name: self.copies.newest(name, self.rosters) for name in self._other_agencies()}
+
+    def _newest(self, agency: str) -> Mirror | None:
+        is_other = agency != self.config.agency and self.copies.of_agency(agency)
+        return self.copies.newest(agency, self.rosters) if is_other else None
 
     @property
     def others(self) -> list[str]:
@@ -170,33 +217,51 @@ class Node:
 
     def addresses(self, agency: str) -> tuple[str, ...]:
         """Where an agency's node may be reached: as the operator says, then as its newest card says."""
-        mirror = self.mirrors.get(agency)
+        mirror = self._newest(agency)
         card = mirror.state.authority.card if mirror else None
         return tuple(dict.fromkeys((*self.config.peers.get(agency, ()), *(card.card.urls if card else ()))))
 
     def node_key(self, agency: str) -> bytes | None:
         """By which key an agency's node signs what it asks, if its card is in hand."""
-        mirror = self.mirrors.get(agency)
+        mirror = self._newest(agency)
         card = mirror.state.authority.card if mirror else None
         return card.card.node_key if card and agency in self.rosters[-1].agencies else None
 
     def copy_of(self, origin: Origin) -> Mirror | None:
         """The copy that a pull of this log fills; of the own log only once it is certain to go on no more."""
         if origin != self.origin:
-            mirror = self.mirrors.get(origin.agency) if origin.agency in self.rosters[-1].agencies else None
-            return mirror if mirror is not None and mirror.origin == origin else None
+            return self.copies.of(origin) if origin.agency in self.rosters[-1].agencies else None
         if self._own_copy is None and self.refusal is not None:
             self._own_copy = Mirror(self._database, self.store, self.sequencer.state)
         return self._own_copy
 
-    def take(self, origin: Origin, pulled: Pulled, check_signatures: VerifyMany) -> int:
-        """Take what was pulled of a log and show it; return how many leaves are new. See `Mirror.take`."""
-        mirror = self.copy_of(origin)
+    def begin_copy(self, origin: Origin, opening: bytes) -> Mirror:
+        """Return the copy of a later era that begins with this leaf; see `Copies.begin`."""
+        return self.copies.of(origin) or self.copies.begin(origin, opening)
+
+    def lacks(self, origin: Origin) -> bool:
+        """Whether an era of an agency of the roster is not held at all, and worth asking for."""
+        is_own = origin.agency == self.config.agency
+        if origin.agency not in self.rosters[-1].agencies or (is_own and origin.era <= self.origin.era):
+            return False
+        return self.copies.of(origin) is None and self.copies.is_within_reach(origin)
+
+    def take(
+        self, origin: Origin, pulled: Pulled, check_signatures: VerifyMany, begun: Mirror | None = None
+    ) -> int:
+        """Take what was pulled of a log and show it; return how many leaves are new. See `Mirror.take`.
+
+        ``begun`` is the copy of an era of which nothing is stored yet.
+        """
+        mirror = self.copy_of(origin) or begun
         if mirror is None:
             return 0
-        if mirror is self._own_copy and pulled.leaves:
-            lease.store_refusal(self._database, self.refusal or "")
+        if origin.agency == self.config.agency and pulled.leaves:
+            lease.store_refusal(self._database, self.refusal or "it was fetched back from others", origin.era)
         new = mirror.take(pulled, check_signatures)
+        if new and mirror is begun:
+            self.copies.keep(mirror)
+            self.learnt(origin)
         self.set_fault(origin, None)
         if new:
             self.tree.publish(origin)
@@ -205,8 +270,67 @@ class Node:
     def take_certified(self, origin: Origin, notes: Sequence[bytes]) -> list[int] | None:
         """Keep the cosignatures on checkpoints of a log that is held; see `Certification.lacking_of`."""
         for note in notes:
-            self.certification.take(note)
+            try:
+                self.certification.take(note)
+            except Unproven:  # of another history than those held
+                self.forks.hear(note)
+                self.learnt(origin)
+                raise
         return self.certification.lacking_of(str(origin))
+
+    def meet(self, note: bytes) -> bool:
+        """Look at a checkpoint of any log that was shown here; return whether it contradicts what is held."""
+        is_other = self.forks.hear(note)
+        self.learnt(parse_origin(parse_checkpoint(parse_note(note).text).origin))
+        return is_other
+
+    def learnt(self, origin: Origin) -> None:
+        """Draw what follows for the own log from what became known of one's forks and eras."""
+        if origin.agency != self.config.agency or self.refusal is not None:
+            return
+        if origin.era > self.origin.era:
+            self.refusal = (
+                f"{origin} is about, a later era of this log: this database was restored or rebuilt"
+            )
+        else:
+            self.refusal = self.forks.reason_to_stop(self.origin)
+
+    def look_for_opening(self) -> bool:
+        """Look whether the opening of a later era was put here; False if nothing changed since it failed."""
+        self.put_opening = load_era_opening(self.config.directory, self.origin)
+        seen, self._era_tried = self._era_tried, self._database.changes
+        return self.era_fault is None or seen != self._era_tried
+
+    @property
+    def opening_fault(self) -> str | None:
+        """Why the opening of a later era that was put here is not open yet, or None."""
+        return None if self.put_opening is None else self.era_fault or "it is about to be opened"
+
+    def owed(self) -> list[str]:
+        """The entries of late branches of the own log that it lacks, each in hex."""
+        return [entry_id.hex() for entry_id in owed(self.promises, self.origin)]
+
+    def begin_era(self, start: ChainState, leaves: Sequence[bytes], signing: SequencerKeys) -> None:
+        """Open a later era of the own log (see `Sequencer.begin_era`), and go on in it with its keys.
+
+        That the era before has ended, and that this one begins here, is on disk before its first leaf.
+        """
+        reason = self.refusal or f"era {start.origin.era} was opened after it"
+        lease.store_refusal(self._database, reason, self.origin.era)
+        self._instance.write(0, EMPTY_ROOT, start.origin.era)
+        before, self.refusal = self.origin, None
+        try:
+            self.sequencer.begin_era(start, leaves, signing)
+        except BaseException:
+            self.refusal = reason
+            raise
+        self.origin = start.origin
+        self.put_opening, self.era_fault, self._own_copy = None, None, None
+        self.copies.load(self.config.agency, below=start.origin.era)
+        self._log_verifier = self._verifier_of(self.sequencer.state, self.sequencer.signing)
+        self._use_card()
+        self.tree.publish(before)
+        self.publish()
 
     def take_roster(self, pair: Pair) -> Roster:
         """Take the next roster version, durable on return; raise what forbids it, with nothing changed."""
@@ -215,8 +339,7 @@ class Node:
         self.rosters = [*self.rosters, roster]
         self.tree.add_roster(roster.version, pair)
         self.sequencer.state = with_rosters(self.sequencer.state, self.rosters)
-        for mirror in self.mirrors.values():
-            mirror.state = with_rosters(mirror.state, self.rosters)
+        self.copies.use_rosters(self.rosters)
         if self._own_copy is not None:
             self._own_copy.state = with_rosters(self._own_copy.state, self.rosters)
         self._open_mirrors()
@@ -242,6 +365,7 @@ class Node:
             root=root,
             certified_size=min(size, self.store.certified_size(str(origin))),
             cosigned_size=self.witness.latest(str(origin)).size,
+            forks=self.forks.count(origin),
         )
 
     def news(self, rows: Sequence[Row]) -> list[Row]:
@@ -253,16 +377,18 @@ class Node:
 
         A look at memory only: it is asked each time that pulls are scheduled.
         """
-        mirror, own = self.copy_of(Origin(self.config.ledger, *row.log)), self.frontier.row(row.log)
+        origin = Origin(self.config.ledger, *row.log)
+        mirror, own = self.copy_of(origin), self.frontier.row(row.log)
         if mirror is None:
+            return self.lacks(origin)
+        if self.forks.is_head(origin, row.size, row.root):
             return False
         return row.size > mirror.state.size or own is None or row.certified_size > own.certified_size
 
     def _is_news(self, origin: Origin, row: Row) -> bool:
         if origin != self.origin and self.copy_of(origin) is None:
-            return False
-        held = self.store.size(str(origin))
-        if row.size > held or self._root_at(origin, row.size) != row.root:
+            return self.lacks(origin)
+        if self.stored.holding(origin, row.size, row.root) is None:
             return True
         own = self.frontier.row(row.log)
         return own is not None and row.certified_size > own.certified_size
@@ -272,12 +398,11 @@ class Node:
 
     def _use_card(self) -> None:
         """Sign with the keys of the card in force: at the start, and when a card is sequenced."""
-        placed = self.sequencer.state.authority.card
-        card = None if placed is None else placed.card
+        card = self._card_of(self.sequencer.state)
         self._card_number = 0 if card is None else card.number
-        self.witness = self._open_witness(self._keyring.signer_under(card, "witness"))
-        self.pinning = self._open_pinning(self._keyring.signer_under(card, "desk"))
-        self.node_signer = self._keyring.signer_under(card, "node")
+        self.witness = self._open_witness(self.keyring.signer_under(card, "witness"))
+        self.pinning = self._open_pinning(self.keyring.signer_under(card, "desk"))
+        self.node_signer = self.keyring.signer_under(card, "node")
 
     def _open_witness(self, key: keys.SigningKey) -> Witness:
         logs = HeldLogs(
@@ -286,8 +411,21 @@ class Node:
             own=str(self.origin),
             witness_key=key.public_key,
             reason_to_wait=lambda: self.waiting,
+            promises=self.promises,
         )
         return Witness(self._database, key, witness_key_name(self.config.ledger, self.config.agency), logs)
+
+    @property
+    def promises(self) -> Promises:
+        """What this node's cosignatures bind it to."""
+        return Promises(
+            database=self._database,
+            store=self.store,
+            logs=self.stored,
+            forks=self.forks,
+            agency=self.config.agency,
+            rosters=lambda: self.rosters,
+        )
 
     def _open_pinning(self, desk: keys.SigningKey) -> Pinning:
         return Pinning(
@@ -352,6 +490,9 @@ class Node:
         return None if self.waiting is not None else self.pinning.adopt_if_due(at, hour)
 
     def _reason_to_wait(self) -> str | None:
+        if self.put_opening is not None:
+            era = parse_origin(card_of(self.put_opening).origin).era
+            return f"era {era} is about to be opened here; {self.era_fault or 'ask again in a moment'}"
         if self.refusal is not None:
             return self.refusal
         if self.config.agency not in self.rosters[-1].agencies:
@@ -368,12 +509,12 @@ class Node:
 
     def logs(self) -> list[Origin]:
         """Every log that this node holds, its own first."""
-        return [self.origin, *(mirror.origin for mirror in self.mirrors.values())]
+        return [self.origin, *(mirror.origin for mirror in self.copies.all())]
 
     def states(self) -> dict[str, ChainState]:
         """Return the state of every log that this node holds, by origin, its own first."""
         own = self._own_copy.state if self._own_copy else self.sequencer.state
-        held = [own, *(mirror.state for mirror in self.mirrors.values())]
+        held = [own, *(mirror.state for mirror in self.copies.all())]
         return {str(state.origin): state for state in held}
 
     def keep_cosignatures(self, note: Note, lines: Sequence[SignatureLine]) -> None:
@@ -399,13 +540,14 @@ class Node:
         own = self.sequencer.state.authority
         pins = own.adopt.adopt.cards.values() if own.adopt else ()
         wanted = {pin[1] for pin in pins if pin} | ({own.card.hash} if own.card else set())
-        places = [
-            (origin, placed.place.index)
-            for origin, state in self.states().items()
+        places = {
+            (state.origin.agency, placed.place): (state.origin, placed.place)
+            for state in self.states().values()
             for placed in state.authority.cards
             if placed.hash in wanted
-        ]
-        return format_card_entries(parse_leaf(self.store.leaf(*one)).entry for one in places)
+        }
+        leaves = (self.stored.leaf(*one) for one in places.values())
+        return format_card_entries(leaf.entry for leaf in leaves if leaf is not None)
 
     def faults(self) -> dict[str, str]:
         """By origin, why a mirror does not go on."""
@@ -435,6 +577,8 @@ class Node:
         if note is not None:
             checkpoint, _ = open_checkpoint(note, self._log_verifier)
             answer = Answer(size=checkpoint.size, root=checkpoint.root)
+            if self.sequencer.state.size and checkpoint.size:
+                self.forks.hear(note)
         if self.refusal is None:
             self.refusal = reason_to_refuse(
                 {who: answer},
@@ -462,7 +606,7 @@ class Node:
         """Sequence the opening if the log is empty and nothing forbids it; return whether it was done."""
         if self.sequencer.state.size or self._reason_to_wait() is not None:
             return False
-        self._instance.write(0, EMPTY_ROOT)
+        self._instance.write(0, EMPTY_ROOT, self.origin.era)
         self.sequencer.open_era(Submission(entry=load_opening(self.config.directory)), hour)
         self.publish()
         return True
@@ -478,7 +622,7 @@ class Node:
         if placed is not None and placed.card.number != self._card_number:
             self._use_card()
         if self.refusal is None:
-            self._instance.write(size, root)
+            self._instance.write(size, root, self.sequencer.origin.era)
 
 
 def open_node(config: Config, passphrase: str, *, on_word: bool) -> Node:
