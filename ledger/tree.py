@@ -95,6 +95,11 @@ def piece_file(kind: PieceKind, number: int) -> str:
     return f"{kind}/{number}"
 
 
+def is_branch(name: str) -> bool:
+    """Whether a branch may have this name."""
+    return _BRANCH.fullmatch(name) is not None
+
+
 def parse_tree_path(path: str) -> RosterPath | LogPath:
     """Return what ``path`` names; raise `Malformed` for anything outside the grammar."""
     match path.split("/"):

@@ -81,7 +81,7 @@ def card_in_force(config: Config) -> PlacedCard:
 
 @contextlib.contextmanager
 def open_promises(config: Config) -> Iterator[Promises]:
-    """Yield what the directory holds of all logs, their forks and eras; `LedgerError` if it cannot be read."""
+    """Yield what the directory holds of logs, forks and eras; raise `LedgerError` if it cannot be read."""
     rosters, _ = load_rosters(config)
     schemas = (log_store.SCHEMA, witness.SCHEMA, evidence_store.SCHEMA)
     with contextlib.closing(Database.open_read_only(config.data / "log.db", schemas)) as database:

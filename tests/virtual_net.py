@@ -123,13 +123,16 @@ class Net:
         self.peers: dict[str, Peer] = {}
         self.lies: dict[str, Lie] = {}
         """What a peer's answers become on their way."""
+        self.secrets: dict[str, list[str]] = {}
+        """By agency, names of secrets that its key file has beside those it began with."""
         self.blocked: set[tuple[str, str]] = set()
         """(from, to): no request passes."""
 
     def start(self, name: str, number: int = 0, *, on_word: bool = False) -> Peer:
         agency = self.agencies[name]
         chance = Random(f"{name} {number}")
-        secrets = {one: seed(f"{name} {one}") for one in NODE_SECRETS}
+        named = [*NODE_SECRETS, *self.secrets.get(name, ())]
+        secrets = {one: seed(f"{name} {one}") for one in named}
         node = Node(agency.config(), secrets, chance.randbytes, on_word=on_word, host="machine")
         peer = self.peers[name] = Peer(self, agency, node, chance)
         peer.task = self.loop.create_task(peer.service.run(_nothing))
