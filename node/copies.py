@@ -34,6 +34,7 @@ class Copies:
         self._logs = logs
         self._ledger = ledger
         self._mirrors: dict[Origin, Mirror] = {}
+        self._cut_off: frozenset[Origin] = frozenset()
 
     def load(self, agency: str, *, below: int | None = None) -> None:
         """Take up what the store holds of an agency, and era 1 whether it does or not.
@@ -59,12 +60,16 @@ class Copies:
         """Return every copy, in the order in which they were taken up."""
         return list(self._mirrors.values())
 
-    def newest(self, agency: str, rosters: Sequence[Roster] = ()) -> Mirror:
+    def newest(self, agency: str) -> Mirror:
         """Return the copy of the era in which an agency's log ends: the newest that no roster cuts off."""
         found = self.of_agency(agency)[::-1]
-        is_ended = any(agency in one.ends for one in rosters)
-        kept = (one for one in found if not (is_ended and self._logs.is_cut_off(one.origin, rosters)))
-        return next(kept, found[-1])
+        return next((one for one in found if one.origin not in self._cut_off), found[-1])
+
+    def judge_ends(self, rosters: Sequence[Roster]) -> None:
+        """Note which eras these versions cut off."""
+        ended = {name for one in rosters for name in one.ends}
+        held = (origin for origin in self._mirrors if origin.agency in ended)
+        self._cut_off = frozenset(origin for origin in held if self._logs.is_cut_off(origin, rosters))
 
     def is_within_reach(self, origin: Origin) -> bool:
         """Whether an era that is not held is worth asking for."""

@@ -80,7 +80,7 @@ def members_of(
     agencies = {name for roster in rosters for name in roster.agencies}
     for agency in sorted(agencies, key=lambda name: f"{name}/"):  # in paths "a-b/" stands before "a/"
         for origin in _eras(source, Origin(rosters[0].ledger, agency)):
-            names = sorted((branches or _listed(source))(origin))
+            names = sorted(branches(origin) if branches else listed_branches(source, origin))
             yield from log_members(source, origin, range(2, len(rosters) + 1), names)
     yield from sorted(files.items())
 
@@ -156,16 +156,17 @@ def _listed_eras(names: Iterable[str], agency: str) -> Iterator[int]:
             yield int(parts[2])
 
 
-def _listed(source: Source) -> Callable[[Origin], Sequence[str]]:
-    """The branches of an era by the names of the files; none where they cannot be listed."""
+def listed_branches(source: Source, origin: Origin) -> list[str]:
+    """Return the branches of an era by the names of the files; none where they cannot be listed."""
+    prefix = f"{origin.path}/branch/"
     names = source.names() or []
+    found = {name[len(prefix) :].partition("/")[0] for name in names if name.startswith(prefix)}
+    return sorted(name for name in found if tree.is_branch(name))
 
-    def of(origin: Origin) -> list[str]:
-        prefix = f"{origin.path}/branch/"
-        found = {name[len(prefix) :].partition("/")[0] for name in names if name.startswith(prefix)}
-        return [name for name in found if tree.is_branch(name)]
 
-    return of
+def listed_eras(source: Source, agency: str) -> list[int]:
+    """Return the eras of an agency of which a file is listed."""
+    return sorted(set(_listed_eras(source.names() or [], agency)))
 
 
 def _roster_members(source: Source) -> Iterator[tuple[str, bytes]]:

@@ -10,28 +10,24 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from ledger import codec
 from ledger.chain import ChainState
-from ledger.errors import Malformed, Unproven
+from ledger.errors import Unproven
 from ledger.names import Origin
 from ledger.tree import PIECES_MAX, LogPath, PieceKind, format_tree_path, piece_file
 from node.copies import Copies
 from node.forks import Forks, Parting
 from node.mirror import Mirror, fetch_opening, pull
 from node.parallel import verify_many
-from node.protocol import Procedure, Request, check_answer
+from node.protocol import Procedure
 from node.session import (
     FetchedTiles,
     MissingTile,
+    fetch_branches,
     fetch_checkpoint,
     fetch_file,
     fetch_tile,
 )
 
-BRANCHES_PATH = "/v1/branches"
-BRANCHES_LISTED_MAX = 64
-"""Names read of one answer; eight are fetched."""
-_NAME_BYTES = 32
 PARTS_MAX = 1024
 """Pulls of one branch in a row: its byte budget ends it long before."""
 
@@ -53,28 +49,6 @@ class Learner(Protocol):
     def take_certified(self, origin: Origin, notes: Sequence[bytes]) -> list[int] | None:
         """Keep the cosignatures on checkpoints of a log."""
         ...
-
-
-def fetch_branches(origin: Origin) -> Procedure[list[str]]:
-    """Return the names of the branches that a node has of an era, beside the main one."""
-    response = yield Request(method="GET", path=f"{BRANCHES_PATH}/{origin.agency}/{origin.era}")
-    if response.status == 404:
-        return []
-    check_answer(response)
-    return parse_branches(response.body)
-
-
-def format_branches(names: Sequence[str]) -> bytes:
-    """Return the answer that `parse_branches` reads."""
-    return codec.encode([1, [bytes.fromhex(name) for name in names]])
-
-
-def parse_branches(raw: bytes) -> list[str]:
-    """Return the names in an answer; `Malformed` for any other form."""
-    match codec.decode(raw, bytes_max=BRANCHES_LISTED_MAX * (_NAME_BYTES + 2) + 16):
-        case [1, [*names]] if all(isinstance(one, bytes) and len(one) == _NAME_BYTES for one in names):
-            return [one.hex() for one in names][:BRANCHES_LISTED_MAX]
-    raise Malformed("a list of branches is their names of 32 bytes each")
 
 
 class ForkPulls:

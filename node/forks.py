@@ -100,10 +100,17 @@ class Forks:
 
     def is_head(self, origin: Origin, size: int, root: bytes) -> bool:
         """Whether a further branch ends in this state; asked often, answered from memory."""
-        if origin not in self._heads:
-            branches = (one for one in self._logs.of_era(origin) if one.name != MAIN)
-            self._heads[origin] = frozenset((one.head.size, one.head.root) for one in branches)
-        return (size, root) in self._heads[origin]
+        return (size, root) in self._heads.get(origin, ())
+
+    def load(self) -> None:
+        """Take into memory where further branches end; call it once the store is open."""
+        for name in self._store.origins():
+            if len(self._store.branches(name)) > 1:
+                self._note_heads(parse_origin(name))
+
+    def _note_heads(self, origin: Origin) -> None:
+        branches = (one for one in self._logs.of_era(origin) if one.name != MAIN)
+        self._heads[origin] = frozenset((one.head.size, one.head.root) for one in branches)
 
     def meet(self, raw: bytes) -> Met:
         """Look at a checkpoint that somebody shows; keep the evidence that it is by itself."""
@@ -249,7 +256,7 @@ class Forks:
 
     def settle(self, origin: Origin) -> None:
         """Forget what new leaves explain."""
-        self._heads.pop(origin, None)
+        self._note_heads(origin)
         with self._database.transaction():
             for raw in self.evidence.unproven(str(origin)):
                 checkpoint = parse_checkpoint(parse_note(raw).text)

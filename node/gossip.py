@@ -51,6 +51,9 @@ POLLS = Rate(per_second=2.0, burst=8.0)
 """Answers taken from one peer for each `mirror_interval_s`: one that always has news costs no more."""
 WAKES = Rate(per_second=1.0, burst=5.0)
 """Pulls of one log that others may ask for by `Gossip.wake`."""
+EXCHANGES = Rate(per_second=0.2, burst=8.0)
+"""Times that the evidence and branches of one log are fetched from one peer: at a fork a few in a row, while
+one who shows other evidence each time costs little."""
 POLLS_OF_PEER_MAX = 3
 """Long-polls of one agency that wait here at once; one more is answered at once."""
 FRONTIER_TYPE = "application/msgpack"
@@ -80,6 +83,7 @@ class Gossip:
         rate = Rate(per_second=POLLS.per_second / self._interval_s, burst=POLLS.burst)
         self._polls = TokenBuckets(rate)
         self._wakes = TokenBuckets(WAKES)
+        self._exchanges = TokenBuckets(EXCHANGES)
         self._changed = asyncio.Event()
         self._polling: dict[str, int] = {}
         self._is_ending = False
@@ -297,8 +301,9 @@ class Gossip:
     async def _take(self, agency: str, origin: Origin, bundles_max: int) -> int:
         """Take what an agency has that is new of a log; return how many leaves, -1 if it has not the log."""
         try:
-            await self._take_forks(agency, origin)
+            await self._take_forks(agency, origin)  # first: a fork explains why leaves do not go on
             new = await self._take_leaves(agency, origin, bundles_max)
+            await self._take_forks(agency, origin)  # of a log that was not open here before
         except Unreachable:
             raise
         except LedgerError as error:
@@ -356,7 +361,12 @@ class Gossip:
         known = self._known.get(agency)
         rows = known.rows if known else ()
         count = next((row.forks for row in rows if row.log == (origin.agency, origin.era)), 0)
-        if count == self._forks_seen.get((agency, origin), 0) or self._node.lacks(origin):
+        copy = self._node.copy_of(origin)
+        is_open = origin == self._node.origin or (copy is not None and copy.state.size > 0)
+        if count == self._forks_seen.get((agency, origin), 0) or not is_open:
+            return
+        if pause_s := self._exchanges.spend((agency, origin), 1, _now()):
+            asyncio.get_running_loop().call_later(pause_s, self.pulls.send, agency, origin)
             return
         if await self._fork_pulls.exchange(lambda work: self.drive(agency, work), origin):
             structured_log.event("fork.took", origin=str(origin), agency=agency)

@@ -17,7 +17,6 @@ from ledger.errors import Conflict, LedgerError, Malformed, Refused, StoreError,
 from ledger.names import Origin
 from node.asked import REQUESTS_PATH, RequestDoor
 from node.condition import Observed, condition, lagging
-from node.fork_pulls import BRANCHES_PATH, format_branches
 from node.forks import Forks
 from node.log_store import LogStore
 from node.protocol import (
@@ -33,6 +32,7 @@ from node.protocol import (
     obstacles_of,
 )
 from node.sequencer import Outcome
+from node.session import BRANCHES_PATH, format_branches
 from node.static_tree import StaticTree
 from node.submission import SUBMISSION_BYTES_MAX
 from node.witness import OtherSize, UnknownLog, Untrusted, Witness

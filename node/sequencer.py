@@ -193,6 +193,10 @@ class Sequencer:
         self.record()
         return self._receipt(place, is_certified=True)
 
+    def is_before(self, entry_id: bytes) -> bool:
+        """Whether an entry stands in the eras before this one."""
+        return self._logs.find_entry(self._before, entry_id) is not None
+
     def find(self, entry_id: bytes) -> Place | None:
         """Return where an entry stands in this log, or None."""
         index = self._store.find_entry(str(self.origin), entry_id)
@@ -262,7 +266,9 @@ class Sequencer:
         """Posting again: put back bodies that are missing, if they are those that were signed."""
         leaf = self._leaf_at(place)
         statute = _statute_of(self.state.authority)
-        stored = Admission(self._bodies, self._keys).stored_again(one, leaf, statute, place)
+        stored = Admission(self._bodies, self._keys).stored_again(
+            one, leaf, statute, self._bodies.free_place(place, leaf.header.entry_id)
+        )
         if stored is not None:
             self._bodies.put(stored)
 

@@ -7,10 +7,10 @@ because of who sent it: what a pull brings is judged with the auditor's verifier
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ledger import tree
+from ledger import codec, tree
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import Malformed, Unproven
 from ledger.leaf import Leaf, parse_leaf
@@ -22,6 +22,33 @@ from ledger.tiles import TILE_WIDTH, Tile, decode_bundle, split_tile
 from ledger.tree import LogPath, format_tree_path
 from node.frontier import FRONTIER_BYTES_MAX, FRONTIER_PATH, Frontier, decode_frontier
 from node.protocol import PROBLEM_BYTES_MAX, Procedure, Request, check_answer
+
+BRANCHES_PATH = "/v1/branches"
+BRANCHES_LISTED_MAX = 64
+"""Names read of one answer; eight are fetched."""
+_NAME_BYTES = 32
+
+
+def fetch_branches(origin: Origin) -> Procedure[list[str]]:
+    """Return the names of the branches that a node has of an era, beside the main one."""
+    response = yield Request(method="GET", path=f"{BRANCHES_PATH}/{origin.agency}/{origin.era}")
+    if response.status == 404:
+        return []
+    check_answer(response)
+    return parse_branches(response.body)
+
+
+def format_branches(names: Sequence[str]) -> bytes:
+    """Return the answer that `parse_branches` reads."""
+    return codec.encode([1, [bytes.fromhex(name) for name in names]])
+
+
+def parse_branches(raw: bytes) -> list[str]:
+    """Return the names in an answer; `Malformed` for any other form."""
+    match codec.decode(raw, bytes_max=BRANCHES_LISTED_MAX * (_NAME_BYTES + 2) + 16):
+        case [1, [*names]] if all(isinstance(one, bytes) and len(one) == _NAME_BYTES for one in names):
+            return [one.hex() for one in names][:BRANCHES_LISTED_MAX]
+    raise Malformed("a list of branches is their names of 32 bytes each")
 
 
 def submit(submission: bytes) -> Procedure[bytes]:

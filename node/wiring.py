@@ -140,6 +140,7 @@ class Node:
         self._use_card()
         self.copies.load(config.agency, below=self.origin.era)
         self._open_mirrors()
+        self.forks.load()
         self._finish_erasures()
         self.tree = StaticTree(self.store, self.forks.evidence, config.ledger, pairs, first=self.witness.name)
         self._show_all()
@@ -196,6 +197,7 @@ class Node:
         """A copy for every other agency that any version names: who left is still served."""
         for name in self._other_agencies():
             self.copies.load(name)
+        self.copies.judge_ends(self.rosters)
 
     def _other_agencies(self) -> list[str]:
         named = dict.fromkeys(name for roster in self.rosters for name in roster.agencies)
@@ -204,11 +206,11 @@ class Node:
     @property
     def mirrors(self) -> dict[str, Mirror]:
         """The copy of each other agency's log, in the era where it ends."""
-        return {name: self.copies.newest(name, self.rosters) for name in self._other_agencies()}
+        return {name: self.copies.newest(name) for name in self._other_agencies()}
 
     def _newest(self, agency: str) -> Mirror | None:
         is_other = agency != self.config.agency and self.copies.of_agency(agency)
-        return self.copies.newest(agency, self.rosters) if is_other else None
+        return self.copies.newest(agency) if is_other else None
 
     @property
     def others(self) -> list[str]:
@@ -232,7 +234,9 @@ class Node:
         if origin != self.origin:
             return self.copies.of(origin) if origin.agency in self.rosters[-1].agencies else None
         if self._own_copy is None and self.refusal is not None:
-            self._own_copy = Mirror(self._database, self.store, self.sequencer.state)
+            self._own_copy = Mirror(
+                self._database, self.store, self.sequencer.state, before=self.sequencer.is_before
+            )
         return self._own_copy
 
     def begin_copy(self, origin: Origin, opening: bytes) -> Mirror:
@@ -261,6 +265,7 @@ class Node:
         new = mirror.take(pulled, check_signatures)
         if new and mirror is begun:
             self.copies.keep(mirror)
+            self.copies.judge_ends(self.rosters)
             self.learnt(origin)
         self.set_fault(origin, None)
         if new:
