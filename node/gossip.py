@@ -301,9 +301,10 @@ class Gossip:
     async def _take(self, agency: str, origin: Origin, bundles_max: int) -> int:
         """Take what an agency has that is new of a log; return how many leaves, -1 if it has not the log."""
         try:
-            await self._take_forks(agency, origin)  # first: a fork explains why leaves do not go on
-            new = await self._take_leaves(agency, origin, bundles_max)
-            await self._take_forks(agency, origin)  # of a log that was not open here before
+            try:
+                new = await self._take_leaves(agency, origin, bundles_max)
+            finally:  # whatever became of the leaves: evidence may say why
+                await self._take_forks(agency, origin)
         except Unreachable:
             raise
         except LedgerError as error:
@@ -360,17 +361,18 @@ class Gossip:
         """Fetch the evidence and branches that an agency shows, where it shows others than before."""
         known = self._known.get(agency)
         rows = known.rows if known else ()
-        count = next((row.forks for row in rows if row.log == (origin.agency, origin.era)), 0)
+        row = next((row for row in rows if row.log == (origin.agency, origin.era)), None)
         copy = self._node.copy_of(origin)
         is_open = origin == self._node.origin or (copy is not None and copy.state.size > 0)
-        if count == self._forks_seen.get((agency, origin), 0) or not is_open:
+        if row is None or row.forks == self._forks_seen.get((agency, origin), 0) or not is_open:
             return
         if pause_s := self._exchanges.spend((agency, origin), 1, _now()):
             asyncio.get_running_loop().call_later(pause_s, self.pulls.send, agency, origin)
             return
         if await self._fork_pulls.exchange(lambda work: self.drive(agency, work), origin):
             structured_log.event("fork.took", origin=str(origin), agency=agency)
-        self._forks_seen[agency, origin] = count
+        if copy is None or copy.state.size >= row.size:
+            self._forks_seen[agency, origin] = row.forks  # else branches may part beyond what is held
 
     async def _take_certified(self, agency: str, origin: Origin, note: bytes) -> None:
         """Keep the cosignatures on what was pulled, and fetch what certifies it where that is not here."""

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from ledger import codec
+from ledger.checkpoint import Checkpoint, sign_checkpoint
+from ledger.fork import prove_notes
+from ledger.keys import SigningKey
+from ledger.names import Origin
+from node.frontier import decode_frontier, digest_of, encode_frontier
+from node.protocol import Request, Response
+from node.session import format_branches
 from tests.forking import (
     FIRST,
     OWNER,
     SECOND,
+    backup,
     certified,
+    cut_off,
     enrol,
     fork_by_restoring,
     plan,
     put_opening,
     reread,
     restart,
+    restore,
 )
-from tests.virtual_net import net_of
+from tests.virtual_net import Lie, Net, net_of
+from tests.world import key, seed
 
 THREE = ("centre", "district", "sport")
+FOUR = (*THREE, "youth")
+LOG_KEY = key(f"{OWNER} log")
 
 
 def test_a_restored_backup_that_goes_on_is_caught_and_mended(tmp_path: Path) -> None:
@@ -54,3 +71,142 @@ def test_a_restored_backup_that_goes_on_is_caught_and_mended(tmp_path: Path) -> 
         for peer in net.peers.values():
             report, _ = reread(peer, tmp_path)
             assert report.verdict == "verified", report.problems
+
+
+def views(net: Net, tmp_path: Path) -> None:
+    """The owner shows one history to centre, another to sport, then is gone; youth has seen neither."""
+    net.start_all()
+    net.wait(2)
+    net.wait_for(lambda: all(certified(net, Origin("test", name)) for name in net.agencies), 120)
+    assert net.peers[OWNER].submit(net.agencies[OWNER].grant()) == 200
+    net.wait(2)
+    net.wait_for(lambda: certified(net, FIRST), 120)
+    net.stop(OWNER)
+    backup(net.agencies[OWNER], tmp_path / "backup")
+    for name in net.agencies:
+        cut_off(net, name)
+    for number, seen_by in enumerate(("centre", "sport")):
+        net.blocked -= {(OWNER, seen_by), (seen_by, OWNER)}
+        net.start(OWNER, number + 1, on_word=True)
+        held = net.peers[OWNER].held(OWNER)
+        enrol(net, range(number * 10, number * 10 + 3 + number))
+        net.wait_for(lambda seen_by=seen_by, held=held: net.peers[seen_by].held(OWNER) >= held + 3, 60)
+        net.wait(5)
+        net.stop(OWNER)
+        net.blocked |= {(OWNER, seen_by), (seen_by, OWNER)}
+        restore(net.agencies[OWNER], tmp_path / "backup")
+
+
+def join(net: Net, one: str, two: str) -> None:
+    net.blocked -= {(one, two), (two, one)}
+
+
+def branches_at(net: Net, name: str) -> int:
+    return len(net.peers[name].node.store.branches(str(FIRST)))
+
+
+def test_two_honest_nodes_that_were_shown_two_views_convict_without_the_owner(tmp_path: Path) -> None:
+    """They compare, each fetches the other's branch from the other, and a third learns all from either."""
+    with net_of(tmp_path, *FOUR) as net:
+        views(net, tmp_path)
+        join(net, "centre", "sport")
+        for name in ("centre", "sport"):
+            net.wait_for(lambda name=name: branches_at(net, name) == 2, 120)
+            assert net.peers[name].node.forks.is_forked(FIRST)
+        assert not net.peers["youth"].node.forks.is_forked(FIRST)
+        join(net, "youth", "sport")
+        net.wait_for(lambda: branches_at(net, "youth") == 2, 120)
+        assert net.peers["youth"].node.forks.is_forked(FIRST)
+
+
+def test_a_relay_that_withholds_a_branch_withholds_no_evidence_for_long(tmp_path: Path) -> None:
+    """What one peer hides another shows; that the log is forked is known from the evidence alone."""
+    with net_of(tmp_path, *FOUR) as net:
+        views(net, tmp_path)
+        join(net, "centre", "sport")
+        net.wait_for(lambda: branches_at(net, "centre") == 2 and branches_at(net, "sport") == 2, 120)
+        net.lies["centre"] = _without_branches
+        join(net, "youth", "centre")
+        net.wait_for(lambda: net.peers["youth"].node.forks.is_forked(FIRST), 120)
+        net.wait(60)
+        assert branches_at(net, "youth") == 1
+        join(net, "youth", "sport")
+        net.wait_for(lambda: branches_at(net, "youth") == 2, 300)
+
+
+def _without_branches(request: Request, honest: Response) -> Response:
+    if "/branch" in request.path:
+        return replace(honest, status=404, body=b"") if "/log/" in request.path else _no_branches(honest)
+    return honest
+
+
+def _no_branches(honest: Response) -> Response:
+    return replace(honest, body=format_branches([]))
+
+
+@pytest.mark.parametrize("name", ["noise", "of a stranger's key", "of an honest log's notes"])
+def test_false_evidence_stops_nobody(tmp_path: Path, name: str) -> None:
+    """It is checked before it is kept: the peer who shows it is asked less, and no log is called forked."""
+    with net_of(tmp_path, *THREE) as net:
+        pieces = {
+            "noise": b"\xc1" * 300,
+            "of a stranger's key": _forged(net, key("stranger")),
+            "of an honest log's notes": _forged(net, key("sport log"), is_signed=False),
+        }
+        net.lies["centre"] = _showing(pieces[name])
+        net.start_all()
+        net.wait(120)
+        for peer in ("district", "sport"):
+            node = net.peers[peer].node
+            assert not any(node.forks.count(origin) for origin in node.logs())
+            assert node.waiting is None
+        assert ("centre", "/log/district/1/evidence/0") in net.peers["sport"].asked
+        assert net.peers[OWNER].submit(net.agencies[OWNER].grant()) == 200
+
+
+def _forged(net: Net, signer: SigningKey, *, is_signed: bool = True) -> bytes:
+    """Two notes of one size; without ``is_signed`` the second bears the signature of the first."""
+    notes = [
+        sign_checkpoint(Checkpoint(origin=str(FIRST), size=9, root=seed(root)), signer) for root in ("a", "b")
+    ]
+    if not is_signed:
+        notes[1] = notes[1].split(b"\n\n")[0] + b"\n\n" + notes[0].split(b"\n\n")[1]
+    return codec.encode([1, "size", *sorted(notes)])
+
+
+def _showing(piece: bytes) -> Lie:
+    """What a peer answers that shows one piece of evidence of the owner's log."""
+
+    def lie(request: Request, honest: Response) -> Response:
+        if request.path == "/log/district/1/evidence/0":
+            return Response(status=200, body=piece)
+        if request.path.startswith("/v1/frontier") and honest.status == 200:
+            frontier = decode_frontier(honest.body)
+            rows = tuple(replace(one, forks=one.forks + (one.agency == OWNER)) for one in frontier.rows)
+            whole = replace(frontier, is_whole=True, rows=rows, digest=digest_of(frontier.roster, rows))
+            return replace(honest, body=encode_frontier(whole)) if frontier.is_whole else honest
+        return honest
+
+    return lie
+
+
+def test_a_flood_of_evidence_is_kept_within_its_bound(tmp_path: Path) -> None:
+    """A thief can sign for ever: 64 pieces of an era are kept, the same ones whatever came first."""
+    with net_of(tmp_path, *THREE) as net:
+        net.start_all()
+        net.wait(2)
+        net.wait_for(lambda: all(certified(net, Origin("test", one)) for one in net.agencies), 120)
+        pieces = []
+        for number in range(80):
+            one, two = (
+                sign_checkpoint(Checkpoint(origin=str(FIRST), size=9, root=seed(f"{side} {number}")), LOG_KEY)
+                for side in ("a", "b")
+            )
+            pieces.append(prove_notes(one, two, LOG_KEY.public_key))
+        forks = net.peers["centre"].node.forks, net.peers["sport"].node.forks
+        for piece, other in zip(pieces, reversed(pieces), strict=True):
+            forks[0].take_evidence(piece)
+            forks[1].take_evidence(other)
+        held = [one.evidence.pieces(str(FIRST)) for one in forks]
+        assert len(held[0]) == 64 and held[0] == held[1]
+        assert net.peers["sport"].node.waiting is None
