@@ -191,16 +191,8 @@ def check_instance(
                 "if the other still exists both would sign, so it must not go on in this era"
             ),
         )
-    if era > record.era:  # a crash between the commit of its opening and the record
-        return None
-    if era < record.era:
-        return Refusal(
-            finding=Finding.BEHIND,
-            text=(
-                f"the log in {path} ends in era {era}, but this node has begun era {record.era}: open that "
-                "era again with the same opening, or an older copy was restored"
-            ),
-        )
+    if era != record.era:  # beyond it: a crash between the commit of an opening and the record
+        return None if era > record.era else _begun(path, era, record.era)
     if size < record.size:
         return Refusal(
             finding=Finding.BEHIND,
@@ -218,6 +210,16 @@ def check_instance(
             ),
         )
     return None
+
+
+def _begun(path: str, era: int, begun: int) -> Refusal:
+    return Refusal(
+        finding=Finding.BEHIND,
+        text=(
+            f"the log in {path} ends in era {era}, but this node has begun era {begun}: open that era again "
+            "with the same opening, or an older copy was restored"
+        ),
+    )
 
 
 class Instance:

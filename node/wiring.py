@@ -20,13 +20,12 @@ from collections.abc import Callable, Mapping, Sequence
 from ledger import keys
 from ledger.card_entries import format_card_entries
 from ledger.chain import ChainState
-from ledger.checkpoint import open_checkpoint, parse_checkpoint
 from ledger.errors import LedgerError, StoreError, Unproven
 from ledger.governance import Adopt, Card
 from ledger.keys import VerifyMany
-from ledger.merkle import EMPTY_ROOT, root_at
-from ledger.names import Origin, parse_origin, witness_key_name
-from ledger.note import Note, NoteVerifier, SignatureLine, parse_note, verifier_of
+from ledger.merkle import EMPTY_ROOT
+from ledger.names import Origin, witness_key_name
+from ledger.note import Note, NoteVerifier, SignatureLine, verifier_of
 from ledger.roster import Roster
 from node import body_store, evidence_store, journal, key_store, lease, log_store, nonces, witness
 from node.asked import RequestDoor
@@ -39,7 +38,7 @@ from node.database import Database
 from node.desk_entries import DeskEntries, Entered
 from node.durable_file import disk_errors
 from node.forks import Forks
-from node.frontier import FrontierHistory, Row
+from node.frontier import FrontierHistory
 from node.journal import AccessJournal
 from node.key_file import read_key_file
 from node.key_store import KeyStore
@@ -48,10 +47,12 @@ from node.log_store import LogStore
 from node.mirror import Mirror, Pulled
 from node.nonces import NonceStore
 from node.opening import card_of, load_era_opening, load_opening
+from node.outlook import Outlook
+from node.own_log import OwnLog
 from node.pinning import Pinning
 from node.promises import Promises
 from node.release import Release
-from node.resume import Answer, answers_needed, reason_to_refuse, reason_to_wait
+from node.resume import Answer
 from node.rosters import Pair, check_following, load_rosters, save_roster, with_rosters
 from node.sequencer import Sequencer, SequencerKeys
 from node.standing import owed
@@ -73,7 +74,7 @@ SCHEMAS = (
 """All that lies in the log's database."""
 
 
-class Node:
+class Node(Outlook, OwnLog):
     """One agency's node, without its network: stores, sequencer, mirrors, static tree."""
 
     _own_copy: Mirror | None
@@ -105,17 +106,7 @@ class Node:
         data_keys = KeyStore(self._keys_database, secrets["master"], random)
         self.bodies = BodyStore(self._database, data_keys)
         self._instance = lease.Instance(log_path, host)
-        self.stored = StoredLogs(
-            self.store, self.ledger_id, lambda: {roster.hash: roster for roster in self.rosters}
-        )
-        self.copies = Copies(self._database, self.store, self.stored, config.ledger)
-        self.forks = Forks(self._database, self.store, self.stored, self.copies, lambda: self.rosters)
-        held = self.stored.eras(config.agency)
-        self.origin = held[-1] if held else Origin(config.ledger, config.agency)
-        self.era_fault: str | None = None
-        """Why the opening that was put here is not taken."""
-        self._era_tried = -1
-        self.put_opening = load_era_opening(config.directory, self.origin)
+        self._open_stores(config)
         self.refusal = self._reason_to_refuse()
         """Why this database never sequences in its era again, or None."""
         self._agencies_at_start = len(self.rosters[-1].agencies)
@@ -145,6 +136,20 @@ class Node:
         self.tree = StaticTree(self.store, self.forks.evidence, config.ledger, pairs, first=self.witness.name)
         self._show_all()
 
+    def _open_stores(self, config: Config) -> None:
+        """What reads the logs held, and in which era this node goes on."""
+        self.stored = StoredLogs(
+            self.store, self.ledger_id, lambda: {roster.hash: roster for roster in self.rosters}
+        )
+        self.copies = Copies(self._database, self.store, self.stored, config.ledger)
+        self.forks = Forks(self._database, self.store, self.stored, self.copies, lambda: self.rosters)
+        held = self.stored.eras(config.agency)
+        self.origin = held[-1] if held else Origin(config.ledger, config.agency)
+        self.era_fault: str | None = None
+        """Why the opening that was put here is not taken."""
+        self._era_tried = -1
+        self.put_opening = load_era_opening(config.directory, self.origin)
+
     def _show_all(self) -> None:
         """Show what the store holds of every log."""
         self.frontier = FrontierHistory(self.ledger_id)
@@ -153,18 +158,6 @@ class Node:
         for mirror in self.copies.all():
             self.tree.publish(mirror.origin)
         self.show_frontier()
-
-    def _reason_to_refuse(self) -> str | None:
-        """Why this database must not go on in its era, as far as it knows by itself."""
-        return (
-            lease.stored_refusal(self._database, self.origin.era)
-            or self._instance.refusal(
-                self.store.size(str(self.origin)),
-                lambda size: self._root_at(self.origin, size),
-                self.origin.era,
-            )
-            or self.forks.reason_to_stop(self.origin)
-        )
 
     def _card_of(self, state: ChainState) -> Card | None:
         """The card whose keys are used: that of an opening which was put here, else the one in force."""
@@ -243,13 +236,6 @@ class Node:
         """Return the copy of a later era that begins with this leaf; see `Copies.begin`."""
         return self.copies.of(origin) or self.copies.begin(origin, opening)
 
-    def lacks(self, origin: Origin) -> bool:
-        """Whether an era of an agency of the roster is not held at all, and worth asking for."""
-        is_own = origin.agency == self.config.agency
-        if origin.agency not in self.rosters[-1].agencies or (is_own and origin.era <= self.origin.era):
-            return False
-        return self.copies.of(origin) is None and self.copies.is_within_reach(origin)
-
     def take(
         self, origin: Origin, pulled: Pulled, check_signatures: VerifyMany, begun: Mirror | None = None
     ) -> int:
@@ -282,34 +268,6 @@ class Node:
                 self.learnt(origin)
                 raise
         return self.certification.lacking_of(str(origin))
-
-    def meet(self, note: bytes) -> bool:
-        """Look at a checkpoint of any log that was shown here; return whether it contradicts what is held."""
-        is_other = self.forks.hear(note)
-        self.learnt(parse_origin(parse_checkpoint(parse_note(note).text).origin))
-        return is_other
-
-    def learnt(self, origin: Origin) -> None:
-        """Draw what follows for the own log from what became known of one's forks and eras."""
-        if origin.agency != self.config.agency or self.refusal is not None:
-            return
-        if origin.era > self.origin.era:
-            self.refusal = (
-                f"{origin} is about, a later era of this log: this database was restored or rebuilt"
-            )
-        else:
-            self.refusal = self.forks.reason_to_stop(self.origin)
-
-    def look_for_opening(self) -> bool:
-        """Look whether the opening of a later era was put here; False if nothing changed since it failed."""
-        self.put_opening = load_era_opening(self.config.directory, self.origin)
-        seen, self._era_tried = self._era_tried, self._database.changes
-        return self.era_fault is None or seen != self._era_tried
-
-    @property
-    def opening_fault(self) -> str | None:
-        """Why the opening of a later era that was put here is not open yet, or None."""
-        return None if self.put_opening is None else self.era_fault or "it is about to be opened"
 
     def owed(self) -> list[str]:
         """The entries of late branches of the own log that it lacks, each in hex."""
@@ -349,57 +307,6 @@ class Node:
             self._own_copy.state = with_rosters(self._own_copy.state, self.rosters)
         self._open_mirrors()
         return roster
-
-    def show_frontier(self) -> bool:
-        """Let the frontier say what is shown now; return whether that is news."""
-        newest = self.rosters[-1]
-        changes = (self._database.changes, self.tree.changes, newest.version)
-        if changes == self._seen_changes:
-            return False
-        self._seen_changes = changes
-        rows = sorted((self._row(origin) for origin in self.logs()), key=lambda row: row.log)
-        return self.frontier.show((newest.version, newest.hash), rows)
-
-    def _row(self, origin: Origin) -> Row:
-        shown = self.tree.published(origin)
-        size, root = (0, b"") if shown is None else (shown[1].size, shown[1].root)
-        return Row(
-            agency=origin.agency,
-            era=origin.era,
-            size=size,
-            root=root,
-            certified_size=min(size, self.store.certified_size(str(origin))),
-            cosigned_size=self.witness.latest(str(origin)).size,
-            forks=self.forks.count(origin),
-        )
-
-    def news(self, rows: Sequence[Row]) -> list[Row]:
-        """Return the rows of another node that are ahead of what is held here, or of another history."""
-        return [row for row in rows if row.size and self._is_news(Origin(self.config.ledger, *row.log), row)]
-
-    def is_ahead(self, row: Row) -> bool:
-        """Whether another node shows more leaves of a log, or more of it certified, than is held here.
-
-        A look at memory only: it is asked each time that pulls are scheduled.
-        """
-        origin = Origin(self.config.ledger, *row.log)
-        mirror, own = self.copy_of(origin), self.frontier.row(row.log)
-        if mirror is None:
-            return self.lacks(origin)
-        if self.forks.is_head(origin, row.size, row.root):
-            return False
-        return row.size > mirror.state.size or own is None or row.certified_size > own.certified_size
-
-    def _is_news(self, origin: Origin, row: Row) -> bool:
-        if origin != self.origin and self.copy_of(origin) is None:
-            return self.lacks(origin)
-        if self.stored.holding(origin, row.size, row.root) is None:
-            return True
-        own = self.frontier.row(row.log)
-        return own is not None and row.certified_size > own.certified_size
-
-    def _root_at(self, origin: Origin, size: int) -> bytes:
-        return root_at(self.store.reader(str(origin)), size)
 
     def _use_card(self) -> None:
         """Sign with the keys of the card in force: at the start, and when a card is sequenced."""
@@ -467,16 +374,6 @@ class Node:
         self._database.close()
         self._keys_database.close()
 
-    @property
-    def waiting(self) -> str | None:
-        """Why nothing is sequenced now, or None."""
-        reason = self._reason_to_wait()
-        if self._own_copy is not None:
-            return f"{reason}; fetched back from the others so far: {self._own_copy.state.size} entries"
-        if reason is None and self.sequencer.state.size == 0:
-            return "its log is not opened yet: ask again in a moment"
-        return reason
-
     def enter_journal(self, now_ms: int) -> Entered | None:
         """Make the desk's entry if its hour has come, and finish what was due for erasure."""
         if self.waiting is not None:
@@ -493,24 +390,6 @@ class Node:
     def adopt_if_due(self, at: float, hour: int) -> Adopt | None:
         """Let the desk write the adopt that is due; see `Pinning.adopt_if_due`."""
         return None if self.waiting is not None else self.pinning.adopt_if_due(at, hour)
-
-    def _reason_to_wait(self) -> str | None:
-        if self.put_opening is not None:
-            era = parse_origin(card_of(self.put_opening).origin).era
-            return f"era {era} is about to be opened here; {self.era_fault or 'ask again in a moment'}"
-        if self.refusal is not None:
-            return self.refusal
-        if self.config.agency not in self.rosters[-1].agencies:
-            return f"version {self.rosters[-1].version} of the roster does not name this agency any more"
-        return self.clock_fault or reason_to_wait(
-            len(self._answers), agencies=self._agencies_at_start, on_word=self._on_word
-        )
-
-    @property
-    def is_waiting_for_answers(self) -> bool:
-        """Whether too few agencies have said since this start what they hold of this log."""
-        needed = answers_needed(self._agencies_at_start)
-        return not self._on_word and len(self._answers) < needed
 
     def logs(self) -> list[Origin]:
         """Every log that this node holds, its own first."""
@@ -565,47 +444,12 @@ class Node:
         else:
             self._faults[str(origin)] = text
 
-    def hear(self, agency: str, note: bytes | None) -> None:
-        """Take what another agency holds of this log, at the start or later: a checkpoint, None for nothing.
-
-        Raises `Unproven` for a checkpoint that this log's key did not sign: it is no answer.
-        """
-        if agency in self.mirrors:
-            self._answers[agency] = self.meet_own(agency, note)
-
-    def meet_own(self, who: str, note: bytes | None) -> Answer:
-        """Look at a checkpoint of this log that somebody or something shows; return what it says.
-
-        One that is not of the history here ends this era for this database. Raises as `hear`.
-        """
-        answer = Answer(size=0, root=EMPTY_ROOT)
-        if note is not None:
-            checkpoint, _ = open_checkpoint(note, self._log_verifier)
-            answer = Answer(size=checkpoint.size, root=checkpoint.root)
-            if self.sequencer.state.size and checkpoint.size:
-                self.forks.hear(note)
-        if self.refusal is None:
-            self.refusal = reason_to_refuse(
-                {who: answer},
-                size=self.sequencer.state.size,
-                root_at=lambda size: self._root_at(self.origin, size),
-            )
-        if note is not None:
-            with contextlib.suppress(LedgerError):  # another history: the answer says so
-                self.certification.take(note)
-        return answer
-
     def cosign_newest(self, origin: Origin, now_s: int) -> None:
         """Cosign the newest checkpoint held of another's log, for whoever carries it on."""
         note = self.store.newest_checkpoint(str(origin))
         if note is not None and self.waiting is None:
             with contextlib.suppress(LedgerError):  # what forbids it is said to whoever asks for one
                 self.witness.cosign_held(note, now_s)
-
-    @property
-    def unheard(self) -> list[str]:
-        """Agencies that have not answered since this start."""
-        return [name for name in self.others if name not in self._answers]
 
     def found(self, hour: int) -> bool:
         """Sequence the opening if the log is empty and nothing forbids it; return whether it was done."""

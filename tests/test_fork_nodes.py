@@ -12,6 +12,8 @@ from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.fork import prove_notes
 from ledger.keys import SigningKey
 from ledger.names import Origin
+from node import era
+from node.cosigning import format_add_checkpoint
 from node.frontier import decode_frontier, digest_of, encode_frontier
 from node.protocol import Request, Response
 from node.session import format_branches
@@ -210,3 +212,62 @@ def test_a_flood_of_evidence_is_kept_within_its_bound(tmp_path: Path) -> None:
         held = [one.evidence.pieces(str(FIRST)) for one in forks]
         assert len(held[0]) == 64 and held[0] == held[1]
         assert net.peers["sport"].node.waiting is None
+
+
+class _Killed(BaseException):
+    """kill -9, as far as memory is concerned."""
+
+
+@pytest.mark.parametrize("step", ["before the commit", "after the commit"])
+def test_a_kill_while_an_era_opens_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The next start opens the same bytes again, or finds them open; the old era stays ended."""
+    with net_of(tmp_path, OWNER) as net:
+        agency = net.agencies[OWNER]
+        net.start(OWNER)
+        net.wait(2)
+        assert net.peers[OWNER].submit(agency.grant()) == 200
+        made = enrol(net, range(2))
+        put_opening(net, plan(net, reason_code="key_lost"))
+        net.stop(OWNER)
+        net.secrets[OWNER] = ["log.2"]
+        net.start(OWNER, 1, on_word=True)
+        node = net.peers[OWNER].node
+        with monkeypatch.context() as patch:
+            if step == "before the commit":
+                patch.setattr(node.store, "put_checkpoint", _die)
+            else:
+                patch.setattr(node.sequencer, "record", _die)
+            with pytest.raises(_Killed):
+                era.open_put(node)
+        net.abandon(OWNER)
+        net.start(OWNER, 2, on_word=True)
+        net.wait_for(lambda: net.peers[OWNER].node.origin == SECOND, 30)
+        node = net.peers[OWNER].node
+        assert node.waiting is None and node.store.size(str(SECOND)) == 1
+        assert [node.sequencer.find(one).era for one in made] == [1, 1]
+        assert enrol(net, [5])
+        report, _ = reread(net.peers[OWNER], tmp_path, level="leaf")
+        assert report.verdict == "verified", report.problems
+
+
+def _die(*_: object, **__: object) -> None:
+    raise _Killed
+
+
+def test_a_checkpoint_that_a_witness_is_asked_to_cosign_shows_a_fork(tmp_path: Path) -> None:
+    """A note of the size held with another root is evidence at once, whoever brings it."""
+    with net_of(tmp_path, *THREE) as net:
+        net.start_all()
+        net.wait(2)
+        net.wait_for(lambda: all(certified(net, Origin("test", one)) for one in net.agencies), 120)
+        size = net.peers["sport"].held(OWNER)
+        note = sign_checkpoint(Checkpoint(origin=str(FIRST), size=size, root=seed("other")), LOG_KEY)
+        body = format_add_checkpoint(size, [], note)
+        request = Request(method="POST", path="/witness/add-checkpoint", body=body)
+        assert net.run(net.peers["sport"].service.answer(request)).status == 422
+        assert net.peers["sport"].node.forks.is_forked(FIRST)
+        net.wait_for(lambda: all(one.node.forks.is_forked(FIRST) for one in net.peers.values()), 120)
+        assert "forked" in (net.peers[OWNER].node.waiting or "")
+        assert net.peers["centre"].node.waiting is None

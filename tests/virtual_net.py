@@ -150,6 +150,16 @@ class Net:
         self.loop.run_until_complete(peer.task)
         peer.node.close()
 
+    def abandon(self, name: str) -> None:
+        """End a node as a kill does: nothing more is written."""
+        peer = self.peers.pop(name)
+        assert peer.task is not None
+        peer.service._enter_journal = _nothing  # type: ignore[method-assign]
+        peer.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            self.loop.run_until_complete(peer.task)
+        peer.node.close()
+
     async def carry(self, sender: str, name: str | None, request: Request) -> Response:
         await asyncio.sleep(WIRE_S)
         if (
