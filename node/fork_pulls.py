@@ -42,10 +42,6 @@ class Learner(Protocol):
     forks: Forks
     copies: Copies
 
-    def learnt(self, origin: Origin) -> None:
-        """Note that more is known of an era's forks than before."""
-        ...
-
     def take_certified(self, origin: Origin, notes: Sequence[bytes]) -> list[int] | None:
         """Keep the cosignatures on checkpoints of a log."""
         ...
@@ -83,8 +79,6 @@ class ForkPulls:
             is_new = await self._on_store(self._node.forks.leave_unproven, note)
             if not is_new:
                 raise
-        finally:
-            await self._on_store(self._node.learnt, origin)
         if is_new:
             await self._certify(ask, origin, branch, note)
         return bool(is_new)
@@ -105,7 +99,6 @@ class ForkPulls:
             names = await ask(lambda: fetch_branches(origin))
         for name in names:
             news += await self.look(ask, origin, name)
-        await self._on_store(self._node.learnt, origin)
         return news > 0
 
     async def _part(self, ask: Ask, origin: Origin, note: bytes, size: int, branch: str) -> Parting | None:

@@ -78,6 +78,8 @@ class Forks:
         self._copies = copies
         self._rosters = rosters
         self._heads: dict[Origin, frozenset[tuple[int, bytes]]] = {}
+        self.on_change: Callable[[Origin], None] = lambda origin: None
+        """Called on the store's thread as soon as more is known of an era: its owner must stop at once."""
 
     def count(self, origin: Origin) -> int:
         """Return how many pieces, unexplained notes and further branches are held of an era."""
@@ -163,14 +165,18 @@ class Forks:
             return False
         plain = keep_lines(note, verifier_of(checkpoint.origin, key))
         with self._database.transaction():
-            return self.evidence.put_unproven(checkpoint, plain)
+            is_new = self.evidence.put_unproven(checkpoint, plain)
+        self.on_change(origin)
+        return is_new
 
     def take_evidence(self, raw: bytes) -> bool:
         """Check and keep a piece that somebody shows; return whether it is new. Raises if it is false."""
         claim = parse_evidence(raw)
         fork = check_evidence(raw, self._suspects(claim.origin))
         with self._database.transaction():
-            return self.evidence.put(fork)
+            is_new = self.evidence.put(fork)
+        self.on_change(fork.origin)
+        return is_new
 
     def part(self, raw: bytes, theirs: HashReader) -> Parting | None:
         """Return where the history below a signed note leaves the branches held; None if it does not.
@@ -257,6 +263,7 @@ class Forks:
     def settle(self, origin: Origin) -> None:
         """Forget what new leaves explain."""
         self._note_heads(origin)
+        self.on_change(origin)
         with self._database.transaction():
             for raw in self.evidence.unproven(str(origin)):
                 checkpoint = parse_checkpoint(parse_note(raw).text)
@@ -268,9 +275,12 @@ class Forks:
         return count <= BRANCHES_MAX and self._store.branch_bytes(str(origin)) < BRANCH_BYTES_MAX
 
     def _keep(self, pieces: Iterable[bytes]) -> None:
+        forks = [parse_evidence(piece) for piece in pieces]
         with self._database.transaction():
-            for piece in pieces:
-                self.evidence.put(parse_evidence(piece))
+            for fork in forks:
+                self.evidence.put(fork)
+        for fork in forks:
+            self.on_change(fork.origin)
 
     def _signing_key(self, raw: bytes, origin: Origin) -> bytes | None:
         """Which log key of an era signed a note, or None."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
-from ledger.checkpoint import open_checkpoint, parse_checkpoint
+from ledger.checkpoint import open_checkpoint
 from ledger.entry import Entry
 from ledger.errors import LedgerError
 from ledger.merkle import EMPTY_ROOT, root_at
 from ledger.names import Origin, parse_origin
-from ledger.note import NoteVerifier, parse_note
+from ledger.note import NoteVerifier
 from ledger.roster import Roster
 from node import lease
 from node.certification import Certification
@@ -118,9 +118,7 @@ class OwnLog:
 
     def meet(self, note: bytes) -> bool:
         """Look at a checkpoint of any log that was shown here; return whether it contradicts what is held."""
-        is_other = self.forks.hear(note)
-        self.learnt(parse_origin(parse_checkpoint(parse_note(note).text).origin))
-        return is_other
+        return self.forks.hear(note)
 
     def hear(self, agency: str, note: bytes | None) -> None:
         """Take what another agency holds of this log, at the start or later: a checkpoint, None for nothing.

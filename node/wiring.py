@@ -132,6 +132,7 @@ class Node(Outlook, OwnLog):
         self.copies.load(config.agency, below=self.origin.era)
         self._open_mirrors()
         self.forks.load()
+        self.forks.on_change = self.learnt
         self._finish_erasures()
         self.tree = StaticTree(self.store, self.forks.evidence, config.ledger, pairs, first=self.witness.name)
         self._show_all()
@@ -265,7 +266,6 @@ class Node(Outlook, OwnLog):
                 self.certification.take(note)
             except Unproven:  # of another history than those held
                 self.forks.hear(note)
-                self.learnt(origin)
                 raise
         return self.certification.lacking_of(str(origin))
 
