@@ -68,8 +68,9 @@ def test_a_restored_backup_that_goes_on_is_caught_and_mended(tmp_path: Path) -> 
         assert all(node.sequencer.find(one).era == 1 for one in kept)
         assert all(node.sequencer.find(one).era == 2 for one in made)
         later = enrol(net, [200])
-        net.wait(2)  # until it is published
-        net.wait_for(lambda: certified(net, SECOND), 240)
+        net.wait(10)  # until that, and the pins of the new card, are published
+        others = [Origin("test", name) for name in THREE if name != OWNER]
+        net.wait_for(lambda: all(certified(net, one) for one in (SECOND, *others)), 240)
         assert node.sequencer.find(later[0]).era == 2
         for peer in net.peers.values():
             report, _ = reread(peer, tmp_path)
