@@ -273,3 +273,60 @@ def test_a_checkpoint_that_a_witness_is_asked_to_cosign_shows_a_fork(tmp_path: P
         net.wait_for(lambda: all(one.node.forks.is_forked(FIRST) for one in net.peers.values()), 120)
         assert "forked" in (net.peers[OWNER].node.waiting or "")
         assert net.peers["centre"].node.waiting is None
+
+
+def test_a_file_shows_a_fork_and_its_mending_as_peers_do(tmp_path: Path) -> None:
+    """A node that meets nobody takes evidence, both branches and the new era from one dossier."""
+    with net_of(tmp_path, *FOUR) as net:
+        views(net, tmp_path)
+        join(net, "centre", "sport")
+        net.wait_for(lambda: branches_at(net, "centre") == 2 and branches_at(net, "sport") == 2, 120)
+        reread(net.peers["centre"], tmp_path, level="leaf")
+        youth = net.peers["youth"].node
+        inbox = youth.config.data / "inbox"
+        inbox.mkdir(exist_ok=True)
+        (tmp_path / "centre.zip").replace(inbox / "centre.zip")
+        net.wait_for(lambda: (inbox / "centre.json").exists() and branches_at(net, "youth") == 2, 60)
+        assert youth.forks.is_forked(FIRST)
+        assert youth.forks.evidence.pieces(str(FIRST)) == net.peers["centre"].node.forks.evidence.pieces(
+            str(FIRST)
+        )
+
+
+def test_a_branch_that_surfaces_after_the_repair_stops_nobody(tmp_path: Path) -> None:
+    """Kept and shown as late; its entry is named as owed until it is appended, and the log goes on."""
+    with net_of(tmp_path, *FOUR) as net:
+        net.start_all()
+        net.wait(2)
+        net.wait_for(lambda: all(certified(net, Origin("test", one)) for one in net.agencies), 120)
+        assert net.peers[OWNER].submit(net.agencies[OWNER].grant()) == 200
+        net.wait(2)
+        net.wait_for(lambda: certified(net, FIRST), 120)
+        net.stop(OWNER)
+        backup(net.agencies[OWNER], tmp_path / "backup")
+        cut_off(net, "youth")
+        cut_off(net, OWNER)
+        join(net, OWNER, "youth")
+        net.start(OWNER, 1, on_word=True)
+        hidden = net.agencies[OWNER].enrol("hidden", number=77)
+        net.wait_for(lambda: net.peers[OWNER].submit(hidden) == 200, 30)
+        held = net.peers[OWNER].held(OWNER)
+        net.wait_for(lambda: net.peers["youth"].held(OWNER) == held, 60)
+        net.stop(OWNER)
+        restore(net.agencies[OWNER], tmp_path / "backup")
+        net.blocked.clear()
+        cut_off(net, "youth")
+        net.start(OWNER, 2, on_word=True)
+        made = enrol(net, [1])
+        put_opening(net, plan(net, reason_code="key_stolen"))
+        restart(net)
+        net.wait_for(lambda: net.peers[OWNER].node.origin == SECOND, 60)
+        net.wait(2)
+        net.blocked.clear()
+        net.wait_for(lambda: branches_at(net, OWNER) == 2, 600)
+        net.wait_for(lambda: certified(net, SECOND), 600)
+        node = net.peers[OWNER].node
+        assert node.waiting is None and node.sequencer.find(made[0]) is not None
+        assert node.owed() == [hidden.entry.header.entry_id.hex()]
+        net.wait_for(lambda: net.peers[OWNER].submit(hidden) == 200, 30)
+        assert node.owed() == []
