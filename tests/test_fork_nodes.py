@@ -9,7 +9,7 @@ import pytest
 
 from ledger import codec
 from ledger.checkpoint import Checkpoint, sign_checkpoint
-from ledger.fork import prove_notes
+from ledger.fork import parse_evidence, prove_notes
 from ledger.keys import SigningKey
 from ledger.names import Origin
 from node import era
@@ -330,3 +330,36 @@ def test_a_branch_that_surfaces_after_the_repair_stops_nobody(tmp_path: Path) ->
         assert node.owed() == [hidden.entry.header.entry_id.hex()]
         net.wait_for(lambda: net.peers[OWNER].submit(hidden) == 200, 30)
         assert node.owed() == []
+
+
+def test_two_openings_of_one_era_convict_the_root_key(tmp_path: Path) -> None:
+    """A second opening with another log key, shown to another node, is evidence once the two compare."""
+    with net_of(tmp_path, *THREE) as net:
+        net.start_all()
+        net.wait(2)
+        net.wait_for(lambda: all(certified(net, Origin("test", one)) for one in net.agencies), 120)
+        net.stop(OWNER)
+        net.secrets[OWNER] = ["log.2", "log.2b"]
+        backup(net.agencies[OWNER], tmp_path / "backup")
+        for name in net.agencies:
+            cut_off(net, name)
+        for number, (seen_by, log) in enumerate((("centre", "log.2"), ("sport", "log.2b"))):
+            join(net, OWNER, seen_by)
+            net.start(OWNER, number + 1, on_word=True)
+            put_opening(net, plan(net, log, reason_code="key_lost"))
+            net.stop(OWNER)
+            net.start(OWNER, number + 3, on_word=True)
+            net.wait_for(lambda: net.peers[OWNER].node.origin == SECOND, 30)
+            net.wait_for(lambda seen_by=seen_by: net.peers[seen_by].node.store.size(str(SECOND)) > 0, 120)
+            net.stop(OWNER)
+            net.blocked |= {(OWNER, seen_by), (seen_by, OWNER)}
+            (net.agencies[OWNER].directory / "era.entry").unlink()
+            restore(net.agencies[OWNER], tmp_path / "backup")
+        join(net, "centre", "sport")
+        nodes = [net.peers[name].node for name in ("centre", "sport")]
+        net.wait_for(lambda: all(one.forks.is_forked(SECOND) for one in nodes), 300)
+        net.wait_for(lambda: all(len(one.store.branches(str(SECOND))) == 2 for one in nodes), 300)
+        pieces = [one.forks.evidence.pieces(str(SECOND)) for one in nodes]
+        assert any(parse_evidence(piece).kind == "opening" for piece in pieces[0])
+        assert all(len(piece) < 4096 for piece in pieces[0] + pieces[1])
+        assert all(one.waiting is None for one in nodes)
