@@ -31,7 +31,7 @@ from ledger.verify_proof import is_proof, verify_proof, verify_with_key
 from node import dossier
 from node.http_client import HttpClient
 from node.parallel import verify_many
-from node.sources import HttpSource, ZipSource, open_path
+from node.sources import HttpSource, ZipSource, branches_in, open_path
 
 PROBLEMS_SHOWN = 12
 """Lines of a report shown to a person; ``--json`` has all of them."""
@@ -54,6 +54,11 @@ class _Chosen:
     def names(self) -> list[str] | None:
         return None
 
+    def branches(self, origin: Origin) -> list[str]:
+        """The branches of an era beside the main one, as its source names them."""
+        source = self._by_agency.get(origin.agency)
+        return [] if source is None else branches_in(source, origin)
+
 
 @command("export", "pledger export --from http://127.0.0.1:8700 -o dossier.zip")
 @click.option(
@@ -72,7 +77,7 @@ def export(urls: Sequence[str], target: Path, ledger_id: bytes | None) -> None:
         by_agency = _choose(sources, roster.ledger, list(roster.agencies))
         chosen = _Chosen(sources, by_agency)
         with output.progress() as step:
-            members = _counted(dossier.members_of(chosen, ledger_id or roster.hash), step)
+            members = _counted(dossier.members_of(chosen, ledger_id or roster.hash, chosen.branches), step)
             count = dossier.write(target, members)
     missing = [name for name in roster.agencies if name not in by_agency]
     output.show(

@@ -163,6 +163,23 @@ def judge_author(authority: Authority, key: bytes, *, day: int, index: int) -> A
     return violation("author.late", f"granted until day {last}, received on {day}", index=index)
 
 
+def judge_moved_author(
+    authority: Authority, key: bytes, records: Sequence[Governance], *, day: int, index: int
+) -> Author | Violation:
+    """Return what the author of an entry moved into a new era is there.
+
+    Entries made before may still come from the card's other desk keys. One of revocations alone stands if its
+    author is registrar or root on any card so far: a thief who has a registrar dropped must not undo what
+    that registrar revoked.
+    """
+    offices: set[bytes] = set().union(*({one.author, *one.card.registrar_keys} for one in authority.cards))
+    if records and all(isinstance(one, Revoke) for one in records) and key in offices:
+        return Author(key=key, office="registrar")
+    if authority.card is not None and key in authority.card.card.desk_keys:
+        return Author(key=key, office="desk")
+    return judge_author(authority, key, day=day, index=index)
+
+
 def judge_governance(
     authority: Authority, record: Governance, author: Author, place: Place
 ) -> list[Violation]:

@@ -30,7 +30,7 @@ from ledger.authority import Authority, PlacedAdopt, SignedCard, Standing
 from ledger.checkpoint import parse_checkpoint
 from ledger.cosignature import is_cosigned
 from ledger.governance import Card
-from ledger.names import parse_origin, witness_key_name
+from ledger.names import Place, parse_origin, witness_key_name
 from ledger.note import TYPE_COSIGNATURE, Note, NoteVerifier, verifier_of
 from ledger.roster import Roster
 
@@ -73,9 +73,17 @@ def transition_of(note: Note, authority: Authority) -> int | None:
     return terms[0].roster.version if len(terms) > 1 else None
 
 
-def certify(notes: Iterable[Note], authority: Authority, cards: Mapping[bytes, SignedCard]) -> Certified:
-    """Return what ``notes`` certify together, each as in `is_certified`, in whatever order they come."""
-    size, transitions = 0, dict[int, Note]()
+def certify(
+    notes: Iterable[Note],
+    authority: Authority,
+    cards: Mapping[bytes, SignedCard],
+    before: Mapping[int, Note] = NO_TRANSITIONS,
+) -> Certified:
+    """Return what ``notes`` certify together, each as in `is_certified`, in whatever order they come.
+
+    ``before`` are the transitions of the eras that this one keeps, below what it keeps.
+    """
+    size, transitions = 0, dict(before)
     for note in sorted(notes, key=_size):
         if is_certified(note, authority, cards, transitions):
             size = _size(note)
@@ -152,7 +160,7 @@ def _terms(note: Note, authority: Authority, transitions: Mapping[int, Note]) ->
     for term in _standing(note, authority).terms():
         asked.append(term)
         transition = transitions.get(term.roster.version)
-        if transition is not None and _size(transition) <= _size(note):
+        if transition is not None and _place(transition) <= _place(note):
             break
     return asked
 
@@ -196,6 +204,12 @@ def _standing(note: Note, authority: Authority) -> Standing:
     checkpoint = parse_checkpoint(note.text)
     is_own = checkpoint.origin == str(authority.origin)
     return authority.standing(checkpoint.size if is_own else 0)
+
+
+def _place(note: Note) -> Place:
+    """Where a checkpoint stands in its agency's log: in its era, after so many leaves."""
+    checkpoint = parse_checkpoint(note.text)
+    return Place(parse_origin(checkpoint.origin).era, checkpoint.size)
 
 
 def _size(note: Note) -> int:

@@ -25,6 +25,8 @@ BODY_BYTES_MAX = 60_000
 """Leaves room for the header in a leaf; an adopt that pins 999 other agencies takes some 50 kB."""
 CARDS_MAX = 1_000
 """One a week for twenty years. Every grant is judged beside all cards, so their number must have an end."""
+CARD_BYTES_MAX = 1_600
+"""Two openings must fit in one piece of fork evidence (4 KiB), each with header, signature and path."""
 KEYS_MAX = 16
 """Desk or registrar keys of one card."""
 URLS_MAX = 8
@@ -149,6 +151,10 @@ def parse_governance(body: bytes) -> Governance:
     value = codec.decode(body, bytes_max=BODY_BYTES_MAX)
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
         raise Malformed("a public record is a map with a kind")
+    if value["kind"] == Card.kind and len(body) > CARD_BYTES_MAX:
+        raise Malformed(
+            f"a card of {len(body)} bytes, at most {CARD_BYTES_MAX}: name fewer keys or addresses"
+        )
     parser = _PARSERS.get(value["kind"])
     if parser is None:
         raise Malformed(f"no public kind {value['kind'][:40]!r}; there are {', '.join(_PARSERS)}")

@@ -10,7 +10,9 @@
     log/<agency>/<era>/vkey                  the log key for other tools
     log/<agency>/<era>/tile/<L>/<N>[.p/<W>]  hash tiles
     log/<agency>/<era>/tile/entries/<N>[.p/<W>]   entry bundles
-    log/<agency>/<era>/branch/<name>/...     the same files of another branch
+    log/<agency>/<era>/branch/<name>/...     the same of a branch: its first own leaf hash
+    log/<agency>/<era>/evidence/<n>          a piece of fork evidence, n = 0, 1, ... to 63
+    log/<agency>/<era>/unproven/<n>          a signed checkpoint whose leaves nobody shows, likewise
 
 A directory, a ZIP, an HTTP server and a node's database all serve exactly these paths (C2SP tlog-tiles below
 each log). Nothing else is ever read.
@@ -20,9 +22,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from ledger.errors import Malformed
+from ledger.fork import EVIDENCE_BYTES_MAX
 from ledger.names import NAME, is_era
 from ledger.note import NOTE_BYTES_MAX
 from ledger.roster import ROSTER_BYTES_MAX
@@ -35,11 +38,18 @@ BUNDLE_BYTES_MAX = TILE_WIDTH * (ENTRY_BYTES_MAX + 2)
 VERSIONS_MAX = 9999
 """Roster versions: one a month for eight centuries."""
 
+PIECES_MAX = 64
+"""Pieces of evidence of one era, and notes that nobody explains."""
+
 LOG_FILES = ("checkpoint", "checkpoint.certified", "vkey")
 
 _TRANSITION = re.compile(r"certified/(?!1$)[1-9][0-9]{0,3}")
+_PIECE = re.compile(r"(evidence|unproven)/(0|[1-9]|[1-5][0-9]|6[0-3])")
 _VERSION = re.compile(r"[1-9][0-9]{0,3}")
 _BRANCH = re.compile(r"[0-9a-f]{64}")
+
+
+PieceKind: TypeAlias = Literal["evidence", "unproven"]
 
 
 class Source(Protocol):
@@ -67,7 +77,7 @@ class RosterPath:
 
 @dataclass(frozen=True, slots=True)
 class LogPath:
-    """A file of a log: one of `LOG_FILES`, a `transition_file`, or a tile."""
+    """A file of a log: one of `LOG_FILES`, a `transition_file`, a `piece_file` (no branch's), or a tile."""
 
     agency: str
     era: int
@@ -78,6 +88,16 @@ class LogPath:
 def transition_file(version: int) -> str:
     """Return the file of a log that keeps the first certified checkpoint under roster ``version`` (>= 2)."""
     return f"certified/{version}"
+
+
+def piece_file(kind: PieceKind, number: int) -> str:
+    """Return the file of an era that holds its piece ``number`` (0 to 63) of that kind."""
+    return f"{kind}/{number}"
+
+
+def is_branch(name: str) -> bool:
+    """Whether a branch may have this name."""
+    return _BRANCH.fullmatch(name) is not None
 
 
 def parse_tree_path(path: str) -> RosterPath | LogPath:
@@ -114,11 +134,13 @@ def bytes_max(path: RosterPath | LogPath) -> int:
             return HASH_TILE_BYTES_MAX
         case LogPath(file="vkey"):
             return VKEY_BYTES_MAX
+        case LogPath(file=str(file)) if file.startswith("evidence/"):
+            return EVIDENCE_BYTES_MAX
     return NOTE_BYTES_MAX
 
 
 def _log_path(path: str, agency: str, era: str, branch: str, file: str) -> LogPath:
     if not NAME.fullmatch(agency) or not is_era(era):
         raise Malformed(f"{path[:120]!r} names no agency and era")
-    is_note = file in LOG_FILES or _TRANSITION.fullmatch(file)
-    return LogPath(agency, int(era), branch, file if is_note else parse_path(file))
+    is_whole = file in LOG_FILES or _TRANSITION.fullmatch(file) or (not branch and _PIECE.fullmatch(file))
+    return LogPath(agency, int(era), branch, file if is_whole else parse_path(file))

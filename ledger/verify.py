@@ -15,11 +15,11 @@ from contextlib import suppress
 from itertools import pairwise
 
 from ledger import report, tree
+from ledger.agency_verifier import AgencyVerifier, Wanted
 from ledger.authority import SignedCard
 from ledger.errors import LedgerError, Malformed, Undecided
 from ledger.keys import VerifyMany, verify_many
-from ledger.log_verifier import LogVerifier, Progress
-from ledger.names import Origin
+from ledger.log_verifier import Progress
 from ledger.report import PROBLEMS_MAX, Level, Report
 from ledger.roster import Roster, check_chain, check_first, check_next, parse_roster, roster_hash
 from ledger.rules import Violation, violation
@@ -46,46 +46,65 @@ def verify(
     names = source.names() or []
     rosters, found = read_rosters(source, ledger_id)
     found += _later_versions(names, rosters) if not found else []
-    problems = report.sorted_problems("", [*_name_violations(names), *found, *_later_eras(names)])
-    logs = open_logs(source, ledger_id, rosters, check_signatures, progress)
-    for log in logs:
-        log.run()
-    cards = cards_of(logs)
+    problems = report.sorted_problems("", [*_name_violations(names), *found])
+    agencies = open_agencies(source, ledger_id, rosters, check_signatures, progress)
+    for agency in agencies:
+        agency.run()
+    cards = cards_of(agencies)
     warnings: list[str] = []
-    for log in logs:
-        log.certify(cards, level)
-        problems += log.problems()
-        warnings += log.warnings
+    for agency in agencies:
+        agency.certify(cards)
+        agency.judge(level)
+        problems += agency.problems()
+        warnings += agency.warnings()
+    logs = [log for agency in agencies for log in agency.mains]
     public, private = sum(log.records_public for log in logs), sum(log.records_private for log in logs)
     return Report(
         ledger_id=ledger_id,
-        logs=tuple(line for log in logs if (line := log.report()) is not None),
+        logs=tuple(line for agency in agencies for line in agency.reports()),
         entries=sum(log.state.size for log in logs),
         records=public + private,
         bodies=report.count_bodies(held=public, withheld=private),
         problems=tuple(problems),
-        warnings=(*warnings, *_unread(names, rosters, logs)),
+        warnings=(*warnings, *_unread(names, rosters, agencies)),
     )
 
 
-def open_logs(
+def open_agencies(
     source: Source,
     ledger_id: bytes,
     rosters: list[Roster],
     check_signatures: VerifyMany,
     progress: Progress = quiet,
-) -> list[LogVerifier]:
-    """Return a verifier for each log that the roster versions name, in their order."""
-    by_hash = {roster.hash: roster for roster in rosters}
-    agencies = dict.fromkeys(name for roster in rosters for name in roster.agencies)
+    wanted: tuple[str, Wanted] | None = None,
+) -> list[AgencyVerifier]:
+    """Return a verifier for each agency that the roster versions name, in their order.
+
+    ``wanted``: an agency, and the leaf of its log of which a proof speaks.
+    """
+    names = source.names()
+    places: dict[str, set[tuple[int, str]]] = {}
+    for path in _paths(names or []):
+        if isinstance(path, LogPath):
+            places.setdefault(path.agency, set()).add((path.era, path.branch))
     return [
-        LogVerifier(source, ledger_id, Origin(rosters[0].ledger, agency), by_hash, check_signatures, progress)
-        for agency in agencies
+        AgencyVerifier(
+            source=source,
+            ledger_id=ledger_id,
+            agency=agency,
+            rosters=rosters,
+            check_signatures=check_signatures,
+            progress=progress,
+            places=None if names is None else places.get(agency, set()),
+            wanted=wanted[1] if wanted and wanted[0] == agency else None,
+        )
+        for agency in dict.fromkeys(name for roster in rosters for name in roster.agencies)
     ]
 
 
-def cards_of(logs: Iterable[LogVerifier]) -> dict[bytes, SignedCard]:
+def cards_of(agencies: Iterable[AgencyVerifier]) -> dict[bytes, SignedCard]:
     """Return the cards that stand in logs that were run, by record hash."""
+    logs = [log for agency in agencies for log in agency.logs]
     return {placed.hash: placed for log in logs for placed in log.state.authority.cards}
 
 
@@ -171,13 +190,6 @@ def _later_versions(names: list[str], rosters: list[Roster]) -> list[Violation]:
     return [violation("roster.missing", f"roster/{len(rosters) + 1}.json is not in hand, later ones are")]
 
 
-def _later_eras(names: list[str]) -> list[Violation]:
-    """Eras beyond the first: kept and named, not judged yet."""
-    logs = {(path.agency, path.era) for path in _paths(names) if isinstance(path, LogPath) and path.era > 1}
-    texts = [f"log/{agency}/{era} is of a later era" for agency, era in sorted(logs)]
-    return [violation("log.era", text) for text in texts[:PROBLEMS_MAX]]
-
-
 def _paths(names: list[str]) -> list[RosterPath | LogPath]:
     """What the names say that are within the grammar."""
     paths = []
@@ -187,9 +199,10 @@ def _paths(names: list[str]) -> list[RosterPath | LogPath]:
     return paths
 
 
-def _unread(names: list[str], rosters: list[Roster], logs: list[LogVerifier]) -> list[str]:
+def _unread(names: list[str], rosters: list[Roster], agencies: list[AgencyVerifier]) -> list[str]:
     """A warning for each file that no verdict rests on, or their number where they are very many."""
-    read = {path for log in logs for path in log.paths_read}
+    read = {path for agency in agencies for log in agency.logs for path in log.paths_read}
+    read |= {path for agency in agencies for path in agency.paths_read}
     for version in range(1, len(rosters) + 2):
         read |= {format_tree_path(RosterPath(version, is_note)) for is_note in (False, True)}
     unread = [name for name in names if name not in read]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ledger.agency_verifier import AgencyVerifier, Wanted
 from ledger.authority import SignedCard
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import LedgerError, Malformed, Unproven
@@ -32,7 +33,7 @@ from ledger.report import (
 )
 from ledger.rules import Violation, check_none, violation
 from ledger.tree import Source
-from ledger.verify import cards_of, open_logs, quiet, read_rosters
+from ledger.verify import cards_of, open_agencies, read_rosters
 
 NOT_OPEN = "not judged: the pupil, notice, basis, and whether the record was corrected or withdrawn since"
 NO_LOG = "not judged: whether the author was granted in this log (give --keys a dossier for that)"
@@ -61,31 +62,25 @@ def verify_proof(
         return problem_report(ledger_id, found[0].rule.name, found[0].detail)
     if origin.ledger != rosters[0].ledger or not any(origin.agency in one.agencies for one in rosters):
         return problem_report(ledger_id, "log.missing", f"no roster in hand names a log {origin}")
-    if origin.era != 1:
-        return problem_report(ledger_id, "log.era", f"{origin} is of a later era")
-    log = LogVerifier(
-        source,
-        ledger_id,
-        origin,
-        {roster.hash: roster for roster in rosters},
-        check_signatures,
-        quiet,
-        wanted=proof.index,
-        sizes=[_checkpoint_of(proof).size],
-    )
-    log.run()
-    card = log.state.authority.card
-    if card is None:
-        return _with(problem_report(ledger_id, "log.missing", f"no valid opening of {origin}"), log)
-    report = _judge(data, ledger_id, verifier_of(str(origin), card.card.log_key), log)
-    if report.logs and (level == "certified" or len(parse_note(proof.checkpoint).lines) > 1):
-        others = [
-            one for one in open_logs(source, ledger_id, rosters, check_signatures) if one.origin != origin
-        ]
-        for other in others:
-            other.run()
-        report = _certified(report, proof, log, cards_of([log, *others]), level)
-    return _with(report, log)
+    wanted = Wanted(origin.era, proof.index, _checkpoint_of(proof).size)
+    agencies = open_agencies(source, ledger_id, rosters, check_signatures, wanted=(origin.agency, wanted))
+    [own] = [one for one in agencies if one.agency == origin.agency]
+    own.run()
+    log = own.main(origin.era)
+    keys = log.log_keys() if log else []
+    if log is None or not keys:
+        return _with(problem_report(ledger_id, "log.missing", f"no valid opening of {origin}"), own)
+    report = _judge(data, ledger_id, verifier_of(str(origin), keys[0]), log)
+    is_asked = level == "certified" or len(parse_note(proof.checkpoint).lines) > 1
+    if len(own.logs) > 1 or (report.logs and is_asked):
+        for other in agencies:
+            if other is not own:
+                other.run()
+    own.certify(cards_of(agencies))
+    own.judge("leaf")
+    if report.logs and is_asked:
+        report = _certified(report, proof, log, cards_of(agencies), level)
+    return _with(report, own)
 
 
 def verify_with_key(data: bytes, ledger_id: bytes, policy_text: str, level: Level = "leaf") -> Report:
@@ -192,7 +187,7 @@ def _check(data: bytes, key: NoteVerifier) -> tuple[Leaf, Checkpoint, bool]:
     return leaf, checkpoint, False
 
 
-def _with(report: Report, log: LogVerifier) -> Report:
-    """The report with the problems of the log in hand."""
-    problems, warnings = (*log.problems(), *report.problems), (*report.warnings, *log.warnings)
+def _with(report: Report, own: AgencyVerifier) -> Report:
+    """The report with the problems of the agency's log in hand."""
+    problems, warnings = (*own.problems(), *report.problems), (*report.warnings, *own.warnings())
     return replace(report, problems=problems, warnings=warnings)

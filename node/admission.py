@@ -47,6 +47,8 @@ class Admission:
         if found := check_root(private, submission):
             return found
         assert judged.leaf is not None
+        if self._bodies.holds(entry_id):  # taken before on a branch that the log does not have: itself stands
+            return self._stored(private, entry_id, statute, place)
         found = self._judge_records(private.records, author, statute, judged.leaf.day)
         return found or self._stored(private, entry_id, statute, place)
 

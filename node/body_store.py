@@ -46,6 +46,8 @@ _POSITION_BITS = 12
 _INDEX_BITS = 37
 """137 billion leaves in an era. With 14 bits of era, less one, a place is a positive 64-bit integer, and
 short ones stay short in SQLite as long as the agency is in its first era."""
+_BESIDE = 1 << (_INDEX_BITS - 1)
+"""Added to the index of an entry whose place is taken by one of another branch: no log is so long."""
 
 assert 1 << _POSITION_BITS == RECORDS_MAX
 
@@ -147,6 +149,20 @@ class BodyStore:
         self._put_bodies(base, wanted, known, data_keys)
         self._put_scopes(entry.scopes, data_keys)
         return tuple(record.record_hash for record in wanted)
+
+    def holds(self, entry_id: bytes) -> bool:
+        """Whether an entry was stored here, on whatever branch it stood."""
+        return self._find_entry(entry_id) is not None
+
+    def free_place(self, place: Place, entry_id: bytes) -> Place:
+        """Return where to store an entry that stands at ``place``.
+
+        In a forked log another entry may be stored there, of the branch that the log does not have.
+        """
+        row = self._database.row("SELECT entry_id FROM body_entry WHERE place = ?", (_base_of(place),))
+        if row is None or row[0] == entry_id:
+            return place
+        return Place(place.era, place.index + _BESIDE)
 
     def get(self, record_hash: bytes) -> Body | None:
         """Return the opened body if it is held, else None (`state` says why)."""

@@ -135,11 +135,14 @@ class Collector:
     def __init__(self, node: Node) -> None:
         """``node`` gives the log, its witnesses and their keys."""
         self._node = node
-        self._origin = str(node.origin)
         self._flight: InFlight | None = None
         self._cosigned = -1
         self.witnesses: tuple[str, ...] = ()
         """Who is asked: those whose cosignatures can count for the checkpoint in flight."""
+
+    @property
+    def _origin(self) -> str:
+        return str(self._node.origin)
 
     def choose(self, at: float, now_s: int) -> InFlight | None:
         """Return the checkpoint to gather for at loop time ``at``, cosigned by this node itself, or None."""
@@ -223,6 +226,11 @@ class Cosigning:
         self._peers: dict[str, _Peer] = {}
         self._woken = asyncio.Event()
         self._told = ""
+
+    def restart(self) -> None:
+        """Begin anew with every witness: a later era of the own log is another log to them."""
+        self._collector = Collector(self._node)
+        self._peers = {}
 
     def wake(self) -> None:
         """Look at once whether there is something to ask for: a checkpoint was published."""

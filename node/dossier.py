@@ -11,18 +11,19 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from ledger import tree
 from ledger.checkpoint import parse_checkpoint
 from ledger.errors import Malformed, Undecided
-from ledger.names import Origin
+from ledger.names import Origin, is_era
 from ledger.note import parse_note
 from ledger.roster import parse_roster
 from ledger.tiles import TILE_WIDTH, Tile, bundles_of, tiles_of
-from ledger.tree import LogPath, RosterPath, Source, format_tree_path, transition_file
+from ledger.tree import LogPath, PieceKind, RosterPath, Source, format_tree_path, piece_file, transition_file
 
 COMMENT = b"pledger dossier 1"
 """Says that the archive has exactly this layout."""
@@ -62,9 +63,12 @@ def write(path: Path, members: Iterable[tuple[str, bytes]]) -> int:
     return count
 
 
-def members_of(source: Source, ledger_id: bytes) -> Iterator[tuple[str, bytes]]:
+def members_of(
+    source: Source, ledger_id: bytes, branches: Callable[[Origin], Sequence[str]] | None = None
+) -> Iterator[tuple[str, bytes]]:
     """Yield every file that a dossier of the whole ledger holds, read from ``source``, in order of name.
 
+    ``branches`` names the branches of an era, where ``source`` does not list its files.
     Raises `Undecided` if a file behind a published checkpoint is not there. Nothing is judged here: the
     caller verifies what was written.
     """
@@ -75,18 +79,31 @@ def members_of(source: Source, ledger_id: bytes) -> Iterator[tuple[str, bytes]]:
     rosters = [parse_roster(raw) for name, raw in files.items() if name.endswith(".json")]
     agencies = {name for roster in rosters for name in roster.agencies}
     for agency in sorted(agencies, key=lambda name: f"{name}/"):  # in paths "a-b/" stands before "a/"
-        yield from log_members(source, Origin(rosters[0].ledger, agency), range(2, len(rosters) + 1))
+        for origin in _eras(source, Origin(rosters[0].ledger, agency)):
+            names = sorted(branches(origin) if branches else listed_branches(source, origin))
+            yield from log_members(source, origin, range(2, len(rosters) + 1), names)
     yield from sorted(files.items())
 
 
-def log_members(source: Source, origin: Origin, versions: Iterable[int]) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of one log up to the checkpoint that ``source`` has now, in order of name.
+def log_members(
+    source: Source, origin: Origin, versions: Iterable[int], branches: Iterable[str] = ()
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of one era up to the checkpoints that ``source`` has now, in order of name.
 
-    ``versions`` are the later roster versions, into each of which the log may keep a transition.
+    ``versions`` are the later roster versions, into each of which the log may keep a transition; ``branches``
+    are the names of its branches beside the main one, in order.
     """
+    versions = list(versions)
+    for name in branches:
+        yield from _branch_members(source, origin, versions, name)
+    yield from _branch_members(source, origin, versions, "")
 
+
+def _branch_members(
+    source: Source, origin: Origin, versions: Iterable[int], branch: str
+) -> Iterator[tuple[str, bytes]]:
     def path(file: str | Tile) -> LogPath:
-        return LogPath(origin.agency, origin.era, "", file)
+        return LogPath(origin.agency, origin.era, branch, file)
 
     kept = ["checkpoint.certified", *map(transition_file, versions)]
     held = {format_tree_path(one): _read(source, one) for one in map(path, kept)}
@@ -98,9 +115,58 @@ def log_members(source: Source, origin: Origin, versions: Iterable[int]) -> Iter
         raise Malformed(f"{origin}: {size} entries are more than a ZIP holds: verify its URL")
     held[format_tree_path(path("checkpoint"))] = checkpoint
     yield from ((name, data) for name, data in sorted(held.items()) if data is not None)
+    pieces = {} if branch else dict(_pieces(source, origin))
     paths = [path("vkey"), *map(path, bundles_of(0, size)), *map(path, tiles_of(size))]
-    for one in sorted(paths, key=format_tree_path):
-        yield _pair(source, one)
+    for name in sorted([*pieces, *map(format_tree_path, paths)]):
+        yield (name, pieces[name]) if name in pieces else _pair(source, tree.parse_tree_path(name))
+
+
+def _pieces(source: Source, origin: Origin) -> Iterator[tuple[str, bytes]]:
+    """The evidence and the unexplained notes of an era."""
+    kinds: tuple[PieceKind, ...] = ("evidence", "unproven")
+    for kind in kinds:
+        for number in range(tree.PIECES_MAX):
+            path = LogPath(origin.agency, origin.era, "", piece_file(kind, number))
+            raw = _read(source, path)
+            if raw is None:
+                break
+            yield format_tree_path(path), raw
+
+
+def _eras(source: Source, first: Origin) -> list[Origin]:
+    """The eras of an agency in order of their paths: as files are listed, or up to the first absent one."""
+    listed = source.names()
+    if listed is None:
+        eras = [first]
+        while _read(source, _checkpoint_path(replace(eras[-1], era=eras[-1].era + 1))) is not None:
+            eras.append(replace(eras[-1], era=eras[-1].era + 1))
+    else:
+        eras = [replace(first, era=era) for era in sorted({1, *_listed_eras(listed, first.agency)})]
+    return sorted(eras, key=lambda origin: f"{origin.era}/")
+
+
+def _checkpoint_path(origin: Origin) -> LogPath:
+    return LogPath(origin.agency, origin.era, "", "checkpoint")
+
+
+def _listed_eras(names: Iterable[str], agency: str) -> Iterator[int]:
+    for name in names:
+        parts = name.split("/")
+        if parts[:2] == ["log", agency] and len(parts) > 3 and is_era(parts[2]):
+            yield int(parts[2])
+
+
+def listed_branches(source: Source, origin: Origin) -> list[str]:
+    """Return the branches of an era by the names of the files; none where they cannot be listed."""
+    prefix = f"{origin.path}/branch/"
+    names = source.names() or []
+    found = {name[len(prefix) :].partition("/")[0] for name in names if name.startswith(prefix)}
+    return sorted(name for name in found if tree.is_branch(name))
+
+
+def listed_eras(source: Source, agency: str) -> list[int]:
+    """Return the eras of an agency of which a file is listed."""
+    return sorted(set(_listed_eras(source.names() or [], agency)))
 
 
 def _roster_members(source: Source) -> Iterator[tuple[str, bytes]]:

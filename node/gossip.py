@@ -17,16 +17,17 @@ from collections.abc import Callable, Coroutine
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
-from ledger.errors import Conflict, LedgerError, Malformed, StoreError, Undecided, Unproven
+from ledger.errors import Conflict, LedgerError, Malformed, Refused, StoreError, Undecided, Unproven
 from ledger.names import Origin
 from ledger.tree import RosterPath, format_tree_path
 from node import structured_log
 from node.authentication import authenticated
 from node.backoff import Backoff, jitter
 from node.clocks import Clocks
+from node.fork_pulls import ForkPulls
 from node.frontier import WAIT_MAX_S, Frontier, Row, merge
 from node.limits import Rate, TokenBuckets
-from node.mirror import pull, pull_certified
+from node.mirror import Mirror, fetch_opening, pull, pull_certified
 from node.parallel import verify_many
 from node.protocol import Procedure, Request, Response, Unreachable
 from node.pulls import PAUSE_MAX_S, Pair, Pulls, retry_after_s
@@ -50,6 +51,9 @@ POLLS = Rate(per_second=2.0, burst=8.0)
 """Answers taken from one peer for each `mirror_interval_s`: one that always has news costs no more."""
 WAKES = Rate(per_second=1.0, burst=5.0)
 """Pulls of one log that others may ask for by `Gossip.wake`."""
+EXCHANGES = Rate(per_second=0.2, burst=8.0)
+"""Times that the evidence and branches of one log are fetched from one peer: at a fork a few in a row, while
+one who shows other evidence each time costs little."""
 POLLS_OF_PEER_MAX = 3
 """Long-polls of one agency that wait here at once; one more is answered at once."""
 FRONTIER_TYPE = "application/msgpack"
@@ -71,11 +75,15 @@ class Gossip:
         self.clocks = Clocks(_now)
         self._watched: dict[str, None] = {}
         self._known: dict[str, Frontier] = {}
+        self._fork_pulls = ForkPulls(node, surroundings.on_store)
+        self._forks_seen: dict[Pair, int] = {}
+        """How many pieces an agency showed of a log's forks when they were fetched."""
         self._silent: dict[str, bool] = {}
         """Who failed last by giving no answer, rather than a false one."""
         rate = Rate(per_second=POLLS.per_second / self._interval_s, burst=POLLS.burst)
         self._polls = TokenBuckets(rate)
         self._wakes = TokenBuckets(WAKES)
+        self._exchanges = TokenBuckets(EXCHANGES)
         self._changed = asyncio.Event()
         self._polling: dict[str, int] = {}
         self._is_ending = False
@@ -105,7 +113,8 @@ class Gossip:
 
     def wake(self, origin: Origin) -> None:
         """Pull a log from its owner now: somebody showed that there is more of it than is held here."""
-        if self._node.copy_of(origin) is None or self._wakes.spend(origin, 1, _now()):
+        is_held = self._node.copy_of(origin) is not None or self._node.lacks(origin)
+        if not is_held or self._wakes.spend(origin, 1, _now()):
             return
         self._pairs.clear((origin.agency, origin))
         self.pulls.send(origin.agency, origin)
@@ -233,6 +242,8 @@ class Gossip:
             origin = Origin(self._node.config.ledger, *row.log)
             if row in news and origin == self._node.origin and self._node.refusal is None:
                 await self._meet_own(agency)
+            if row.forks != self._forks_seen.get((agency, origin), 0):
+                self.pulls.send(agency, origin)
             if row not in news:
                 self.pulls.withdraw(agency, origin)
             elif self._node.is_ahead(row):
@@ -283,30 +294,85 @@ class Gossip:
             for name in names:
                 await asyncio.sleep(jitter(self._around.random, OWNERS_ROUND_S / len(names)))
                 if self._node.addresses(name):
-                    self.pulls.send(name, Origin(self._node.config.ledger, name))
+                    self.pulls.send(name, self._node.mirrors[name].origin)
             if not names:
                 await asyncio.sleep(OWNERS_ROUND_S)
 
     async def _take(self, agency: str, origin: Origin, bundles_max: int) -> int:
         """Take what an agency has that is new of a log; return how many leaves, -1 if it has not the log."""
-        mirror = self._node.copy_of(origin)
-        if mirror is None:
-            return -1
-        state, held_bytes = await self._around.on_store(lambda: (mirror.state, mirror.held_bytes()))
         try:
-            pulled = await self.drive(agency, lambda: pull(state, held_bytes, bundles_max))
-            new = await self._around.on_store(self._node.take, origin, pulled, verify_many) if pulled else -1
-            if pulled:
-                await self._take_certified(agency, origin, pulled.note)
+            try:
+                new = await self._take_leaves(agency, origin, bundles_max)
+            finally:  # whatever became of the leaves: evidence may say why
+                await self._take_forks(agency, origin)
         except Unreachable:
             raise
         except LedgerError as error:
             self._node.set_fault(origin, f"from {agency}: {error}")
             raise
         if new > 0:
-            structured_log.event("mirror.took", origin=str(origin), leaves=new, size=mirror.state.size)
+            size = await self._around.on_store(self._node.store.size, str(origin))
+            structured_log.event("mirror.took", origin=str(origin), leaves=new, size=size)
         await self.show()
         return new
+
+    async def _take_leaves(self, agency: str, origin: Origin, bundles_max: int) -> int:
+        """Pull what goes on from what is held; whatever does not is looked into as a fork."""
+        begun = await self._begin(agency, origin)
+        mirror = self._node.copy_of(origin) or begun
+        if mirror is None:
+            return await self._look_at_own(agency, origin)
+        state, held_bytes = await self._around.on_store(lambda: (mirror.state, mirror.held_bytes()))
+        try:
+            pulled = await self.drive(agency, lambda: pull(state, held_bytes, bundles_max))
+            if pulled is None:
+                return -1
+            new = int(await self._around.on_store(self._node.take, origin, pulled, verify_many, begun))
+            await self._take_certified(agency, origin, pulled.note)
+        except (Refused, Unproven):
+            if begun is not None or not await self._look(agency, origin):
+                raise
+            return 1
+        return new
+
+    async def _begin(self, agency: str, origin: Origin) -> Mirror | None:
+        """Begin the copy of a later era of which nothing is held: its first leaf says what it keeps."""
+        if not self._node.lacks(origin):
+            return None
+        opening = await self.drive(agency, lambda: fetch_opening(origin))
+        if opening is None:
+            return None
+        return await self._around.on_store(self._node.begin_copy, origin, opening)
+
+    async def _look(self, agency: str, origin: Origin) -> bool:
+        """Look into a history that is not the one held; return whether it is known now why."""
+        is_new = await self._fork_pulls.look(lambda work: self.drive(agency, work), origin)
+        if is_new:
+            structured_log.event("fork.found", origin=str(origin), agency=agency)
+        return is_new or await self._around.on_store(self._node.forks.is_forked, origin)
+
+    async def _look_at_own(self, agency: str, origin: Origin) -> int:
+        """This node's own log in another's copy: that goes on only here, unless it is another history."""
+        if origin != self._node.origin:
+            return -1
+        return 1 if await self._look(agency, origin) else -1
+
+    async def _take_forks(self, agency: str, origin: Origin) -> None:
+        """Fetch the evidence and branches that an agency shows, where it shows others than before."""
+        known = self._known.get(agency)
+        rows = known.rows if known else ()
+        row = next((row for row in rows if row.log == (origin.agency, origin.era)), None)
+        copy = self._node.copy_of(origin)
+        is_open = origin == self._node.origin or (copy is not None and copy.state.size > 0)
+        if row is None or row.forks == self._forks_seen.get((agency, origin), 0) or not is_open:
+            return
+        if pause_s := self._exchanges.spend((agency, origin), 1, _now()):
+            asyncio.get_running_loop().call_later(pause_s, self.pulls.send, agency, origin)
+            return
+        if await self._fork_pulls.exchange(lambda work: self.drive(agency, work), origin):
+            structured_log.event("fork.took", origin=str(origin), agency=agency)
+        if copy is None or copy.state.size >= row.size:
+            self._forks_seen[agency, origin] = row.forks  # else branches may part beyond what is held
 
     async def _take_certified(self, agency: str, origin: Origin, note: bytes) -> None:
         """Keep the cosignatures on what was pulled, and fetch what certifies it where that is not here."""

@@ -17,6 +17,7 @@ from ledger.errors import Conflict, LedgerError, Malformed, Refused, StoreError,
 from ledger.names import Origin
 from node.asked import REQUESTS_PATH, RequestDoor
 from node.condition import Observed, condition, lagging
+from node.forks import Forks
 from node.log_store import LogStore
 from node.protocol import (
     JSON,
@@ -31,6 +32,7 @@ from node.protocol import (
     obstacles_of,
 )
 from node.sequencer import Outcome
+from node.session import BRANCHES_PATH, format_branches
 from node.static_tree import StaticTree
 from node.submission import SUBMISSION_BYTES_MAX
 from node.witness import OtherSize, UnknownLog, Untrusted, Witness
@@ -47,7 +49,10 @@ _WITNESSED_PATH = re.compile(r"/witness/([0-9a-f]{64})/checkpoint")
 SIZE_TYPE = "text/x.tlog.size"
 WITNESS_RETRY_AFTER_S = "1"
 """The leaves that a witness lacks are fetched at once: what it takes on an idle line."""
+CONTESTED = "Pledger-Contested"
+"""Header of a receipt in a forked log: the first index that not all its branches share."""
 MSGPACK = "application/msgpack"
+_BRANCHES_PATH = re.compile(rf"{BRANCHES_PATH}/([^/]{{1,60}})/([1-9][0-9]{{0,3}})")
 _STATIC_PATH = re.compile(r"/((?:log|roster)/.+)")
 
 
@@ -58,6 +63,7 @@ class Served(Observed, Protocol):
     requests: RequestDoor
     witness: Witness
     store: LogStore
+    forks: Forks
     ledger_id: bytes
 
     @property
@@ -67,6 +73,15 @@ class Served(Observed, Protocol):
 
     def logs(self) -> list[Origin]:
         """Every log that this node holds, its own first."""
+        ...
+
+    @property
+    def opening_fault(self) -> str | None:
+        """Why the opening of a later era that was put here is not open yet, or None."""
+        ...
+
+    def owed(self) -> list[str]:
+        """The entries of late branches of the own log that it lacks."""
         ...
 
     def faults(self) -> dict[str, str]:
@@ -95,6 +110,8 @@ def answer(node: Served, request: Request, hour: int) -> Response:
         return _receipt(node, bytes.fromhex(match[1]))
     if match := _WITNESSED_PATH.fullmatch(request.path):
         return _witnessed(node, bytes.fromhex(match[1]))
+    if match := _BRANCHES_PATH.fullmatch(request.path):
+        return _branches(node, Origin(node.sequencer.origin.ledger, match[1], int(match[2])))
     match request.path:
         case "/v1/cards":
             return Response(status=200, body=node.card_entries(), content_type=MSGPACK)
@@ -177,7 +194,23 @@ def _receipt(node: Served, entry_id: bytes) -> Response:
     if receipt is None:
         text = f"no entry {entry_id.hex()} in {node.sequencer.origin}"
         return format_problem(Problem(status=404, code="node.entry", detail=text))
-    return Response(status=200, body=receipt, content_type=TEXT)
+    return Response(status=200, body=receipt, content_type=TEXT, headers=_contested(node, entry_id))
+
+
+def _contested(node: Served, entry_id: bytes) -> dict[str, str]:
+    """Say of an entry that not all branches of a forked log have it in its place."""
+    place = node.sequencer.find(entry_id)
+    if place is None:
+        return {}
+    origin = replace(node.sequencer.origin, era=place.era)
+    start = node.forks.contested_from(origin) if place.era == node.sequencer.origin.era else None
+    return {CONTESTED: str(start)} if start is not None and place.index >= start else {}
+
+
+def _branches(node: Served, origin: Origin) -> Response:
+    """The names of an era's branches beside the main one: over HTTP nothing else lists them."""
+    names = node.store.branches(str(origin))[1:]
+    return Response(status=200, body=format_branches(names), content_type=MSGPACK)
 
 
 def _witnessed(node: Served, origin_hash: bytes) -> Response:
@@ -222,6 +255,9 @@ def _status(node: Served, hour: int) -> dict[str, Any]:
         "condition": condition(node, hour),
         "lagging": lagging(node, logs[0]["size"], logs[0]["certified_size"]),
         "logs": logs,
+        "era": node.sequencer.origin.era,
+        "opening": node.opening_fault,
+        "owed": node.owed(),
     }
 
 
@@ -237,6 +273,21 @@ def _log_line(node: Served, origin: Origin) -> dict[str, Any]:
         "certified_size": min(certified, size),
         "cosigned_size": node.witness.latest(str(origin)).size,
         "fault": node.faults().get(str(origin)),
+        "fork": _fork(node, origin),
+    }
+
+
+def _fork(node: Served, origin: Origin) -> dict[str, Any] | None:
+    """What is known of an era's forks; None if there are none."""
+    if not node.forks.count(origin):
+        return None
+    evidence = node.forks.evidence
+    return {
+        "is_proven": node.forks.is_forked(origin),
+        "evidence": len(evidence.pieces(str(origin))),
+        "unproven": len(evidence.unproven(str(origin))),
+        "branches": node.store.branches(str(origin))[1:],
+        "contested_from": node.forks.contested_from(origin),
     }
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -28,8 +28,10 @@ from ledger.roster import Roster, roster_hash
 from ledger.tree import LogPath, RosterPath, Source
 from ledger.verify import read_file, read_rosters, verify
 from node import structured_log
+from node.dossier import listed_branches, listed_eras
 from node.durable_file import disk_errors, replace_file
-from node.mirror import Mirror, Pulled, pull, pull_certified
+from node.fork_pulls import ForkPulls, Learner
+from node.mirror import Mirror, Pulled, fetch_opening, pull, pull_certified
 from node.parallel import verify_many
 from node.protocol import Procedure, Request, Response
 from node.resume import Answer
@@ -42,6 +44,8 @@ DISK_PAUSE_S = 60.0
 """After the disk refused: the file would otherwise be judged again each second until it is mended."""
 FOLDER = "inbox"
 SUFFIX = ".zip"
+FORK_FILES = ("branch", "evidence", "unproven")
+"""What an era has beside the files of its main branch."""
 PROBLEMS_TOLD = 12
 """Problems of a false file that its result names."""
 
@@ -61,28 +65,29 @@ class LogTaken:
     fault: str = ""
 
 
-class Receiver(Protocol):
+class Receiver(Learner, Protocol):
     """What the inbox needs of a node."""
 
     ledger_id: bytes
     origin: Origin
     rosters: list[Roster]
 
-    @property
-    def mirrors(self) -> Mapping[str, Mirror]:
-        """The others' logs, by agency."""
-        ...
-
     def copy_of(self, origin: Origin) -> Mirror | None:
         """The copy that a pull of this log fills."""
         ...
 
-    def take(self, origin: Origin, pulled: Pulled, check_signatures: VerifyMany) -> int:
+    def take(
+        self, origin: Origin, pulled: Pulled, check_signatures: VerifyMany, begun: Mirror | None = None
+    ) -> int:
         """Take what was pulled of a log and show it."""
         ...
 
-    def take_certified(self, origin: Origin, notes: Sequence[bytes]) -> list[int] | None:
-        """Keep the cosignatures on checkpoints of a log; return which transitions are lacking."""
+    def lacks(self, origin: Origin) -> bool:
+        """Whether an era is not held at all."""
+        ...
+
+    def begin_copy(self, origin: Origin, opening: bytes) -> Mirror:
+        """Return the copy of a later era."""
         ...
 
     def take_roster(self, pair: Pair) -> Roster:
@@ -122,6 +127,8 @@ async def take_file(node: Receiver, path: Path, on_store: OnStore, tell: Tell, n
     source = await on_store(open_file, path, node.ledger_id)
     await on_store(_take_rosters, node, source)
     await on_store(_meet_own, node, source, path.name)
+    if _has_forks(source):
+        await on_store(_check_whole, source, node.ledger_id)
     copies = await on_store(_copies, node)
     judged = [await _judge_log(mirror, source, on_store, tell) for mirror in copies]
     if any(one.fault for one in judged):
@@ -130,6 +137,8 @@ async def take_file(node: Receiver, path: Path, on_store: OnStore, tell: Tell, n
         await _take_log(node, one, mirror, source, on_store)
         for one, mirror in zip(judged, copies, strict=True)
     ]
+    if _has_forks(source) or any(one.fault for one in taken):
+        taken += await _take_forks(node, source, on_store)
     await on_store(_take_certified, node, taken, source, now_s)
     return taken
 
@@ -172,14 +181,14 @@ def _meet_own(node: Receiver, source: Source, name: str) -> None:
 
 def _copies(node: Receiver) -> list[Mirror]:
     """The copies that a file may fill: the others' logs, and the own one where it is fetched back."""
-    origins = [node.origin, *(mirror.origin for mirror in node.mirrors.values())]
+    origins = [node.origin, *(mirror.origin for mirror in node.copies.all())]
     return [mirror for origin in origins if (mirror := node.copy_of(origin)) is not None]
 
 
 def _take_certified(node: Receiver, taken: list[LogTaken], source: Source, now_s: int) -> None:
     """Keep the cosignatures that came along, on the own log too, and cosign what is now held of others."""
     faulty = {one.origin for one in taken if one.fault}
-    for origin in [node.origin, *(mirror.origin for mirror in node.mirrors.values())]:
+    for origin in [node.origin, *(mirror.origin for mirror in node.copies.all())]:
         if str(origin) in faulty:
             continue
         note = read_file(source, LogPath(origin.agency, origin.era, "", "checkpoint"))
@@ -189,6 +198,47 @@ def _take_certified(node: Receiver, taken: list[LogTaken], source: Source, now_s
                 node.take_certified(origin, _run(pull_certified(origin, lacking), source))
         if origin != node.origin:
             node.cosign_newest(origin, now_s)
+
+
+def _has_forks(source: Source) -> bool:
+    """Whether a file has more of any log than the main branch of its first era."""
+    names = (name.split("/") for name in source.names() or [])
+    return any(
+        len(parts) > 3 and parts[0] == "log" and (parts[2] != "1" or parts[3] in FORK_FILES)
+        for parts in names
+    )
+
+
+async def _take_forks(node: Receiver, source: Source, on_store: OnStore) -> list[LogTaken]:
+    """Take evidence, branches and later eras, each after those before it; return what was taken of eras."""
+    taken, pulls = [], ForkPulls(node, on_store)
+
+    async def ask(work: Callable[[], Procedure[Any]]) -> Any:
+        return await on_store(_run, work(), source)
+
+    for agency in dict.fromkeys(name for roster in node.rosters for name in roster.agencies):
+        for era in listed_eras(source, agency):
+            origin = Origin(node.origin.ledger, agency, era)
+            try:
+                if await on_store(node.lacks, origin):
+                    taken.append(await _take_era(node, origin, source, on_store))
+                if not await on_store(node.lacks, origin):
+                    await pulls.look(ask, origin)
+                    await pulls.exchange(ask, origin, listed_branches(source, origin))
+            except LedgerError as error:
+                taken.append(LogTaken(origin=str(origin), fault=str(error)))
+    return taken
+
+
+async def _take_era(node: Receiver, origin: Origin, source: Source, on_store: OnStore) -> LogTaken:
+    """Take a later era of which nothing is held yet."""
+    opening = await on_store(_run, fetch_opening(origin), source)
+    if opening is None:
+        return LogTaken(origin=str(origin))
+    mirror = await on_store(node.begin_copy, origin, opening)
+    while await on_store(_take_part, node, mirror, source):
+        pass
+    return LogTaken(origin=str(origin), new=mirror.state.size, size=mirror.state.size)
 
 
 async def _judge_log(mirror: Mirror, source: Source, on_store: OnStore, tell: Tell) -> LogTaken:
@@ -241,7 +291,7 @@ async def _take_log(
 def _take_part(node: Receiver, mirror: Mirror, source: Source) -> int:
     """Pull and take one part; return how many leaves were new."""
     pulled = _run(pull(mirror.state, mirror.held_bytes()), source)
-    return 0 if pulled is None else node.take(mirror.origin, pulled, verify_many)
+    return 0 if pulled is None else node.take(mirror.origin, pulled, verify_many, mirror)
 
 
 def _run(procedure: Procedure[Result], source: Source) -> Result:

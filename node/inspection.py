@@ -18,13 +18,16 @@ from ledger.governance import Card, parse_governance
 from ledger.merkle import EMPTY_ROOT, root_at
 from ledger.names import Origin, Place
 from ledger.roster import Roster
-from node import lease, log_store
+from node import evidence_store, lease, log_store, witness
 from node.config import Config
+from node.copies import Copies
 from node.database import Database
+from node.forks import Forks
 from node.log_store import LogStore
 from node.opening import load_opening
+from node.promises import Promises
 from node.rosters import load_rosters
-from node.sequencer import load_state
+from node.stored_logs import StoredLogs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,9 @@ def open_files(config: Config) -> Iterator[Files]:
     with contextlib.closing(Database.open_read_only(config.data / "log.db", schemas)) as database:
         store = LogStore(database)
         by_hash = {roster.hash: roster for roster in rosters}
-        state = load_state(store, rosters[0].hash, Origin(config.ledger, config.agency), by_hash)
+        logs = StoredLogs(store, rosters[0].hash, lambda: by_hash)
+        held = logs.eras(config.agency)
+        state = logs.state(held[-1] if held else Origin(config.ledger, config.agency))
         yield Files(rosters=rosters, state=state, store=store, database=database)
 
 
@@ -74,3 +79,23 @@ def card_in_force(config: Config) -> PlacedCard:
         if isinstance(record, Card):
             return PlacedCard(card=record, hash=public_hash(body), place=Place(1, 0), author=author)
     raise Malformed(f"{config.directory}: the opening has no card")
+
+
+@contextlib.contextmanager
+def open_promises(config: Config) -> Iterator[Promises]:
+    """Yield what the directory holds of logs, forks and eras; raise `LedgerError` if it cannot be read."""
+    rosters, _ = load_rosters(config)
+    schemas = (log_store.SCHEMA, witness.SCHEMA, evidence_store.SCHEMA)
+    with contextlib.closing(Database.open_read_only(config.data / "log.db", schemas)) as database:
+        store = LogStore(database)
+        by_hash = {roster.hash: roster for roster in rosters}
+        logs = StoredLogs(store, rosters[0].hash, lambda: by_hash)
+        forks = Forks(database, store, logs, Copies(database, store, logs, config.ledger), lambda: rosters)
+        yield Promises(
+            database=database,
+            store=store,
+            logs=logs,
+            forks=forks,
+            agency=config.agency,
+            rosters=lambda: rosters,
+        )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ledger.chain import ChainState
 from ledger.errors import Conflict
 from ledger.governance import Card
 from ledger.keys import SigningKey
@@ -87,15 +86,14 @@ def needed_keys(card: Card) -> Iterable[tuple[str, bytes]]:
     )
 
 
-def signing_keys(keyring: Keyring, state: ChainState, new: SigningKey) -> SequencerKeys:
+def signing_keys(keyring: Keyring, card: Card | None, new: SigningKey) -> SequencerKeys:
     """Return what signs and opens: as the card in force says, or as an opening will (``new``).
 
     Raises `Conflict` if a secret of that card is not in hand.
     """
-    card = state.authority.card
     log, sealing = new, b""
     if card is not None:
-        keyring.check_in_force(card.card)
-        log, sealing = keyring.signer("log", card.card.log_key), card.card.sealing_key
+        keyring.check_in_force(card)
+        log, sealing = keyring.signer("log", card.log_key), card.sealing_key
     seeds = keyring.sealing_seeds(sealing)
     return SequencerKeys(log=log, sealing_seeds=seeds, check_card=keyring.check_card)

@@ -35,6 +35,10 @@ SCHEMA = Schema(
             "holder TEXT NOT NULL)",
         ),
         ("CREATE TABLE refusal (id INTEGER PRIMARY KEY CHECK (id = 1), reason TEXT NOT NULL)",),
+        (
+            "CREATE TABLE refused (era INTEGER PRIMARY KEY, reason TEXT NOT NULL)",
+            "INSERT INTO refused (era, reason) SELECT 1, reason FROM refusal",
+        ),
     ),
 )
 
@@ -79,20 +83,20 @@ def check_lease(database: Database, token: int) -> None:
         )
 
 
-def stored_refusal(database: Database) -> str | None:
-    """Return why this database never sequences again, once `store_refusal` has said so."""
-    row = database.row("SELECT reason FROM refusal")
+def stored_refusal(database: Database, era: int = 1) -> str | None:
+    """Return why this database never sequences again in an era, once `store_refusal` has said so."""
+    row = database.row("SELECT reason FROM refused WHERE era = ?", (era,))
     return None if row is None else str(row[0])
 
 
-def store_refusal(database: Database, reason: str) -> None:
-    """Note for ever that this database must not sequence in its era; the first reason stays.
+def store_refusal(database: Database, reason: str, era: int = 1) -> None:
+    """Note for ever that this database must not sequence in an era; the first reason stays.
 
     A log fetched back from others is as long as theirs, and would pass every later check.
     """
     with database.transaction():
         database.write(
-            "INSERT INTO refusal (id, reason) VALUES (1, ?) ON CONFLICT (id) DO NOTHING", (reason,)
+            "INSERT INTO refused (era, reason) VALUES (?, ?) ON CONFLICT (era) DO NOTHING", (era, reason)
         )
 
 
@@ -104,6 +108,7 @@ class InstanceRecord:
     path: str
     size: int
     root: bytes
+    era: int = 1
 
 
 class Finding(Enum):
@@ -158,8 +163,9 @@ def check_instance(
     path: str,
     size: int,
     root_at: Callable[[int], bytes],
+    era: int = 1,
 ) -> Refusal | None:
-    """Return None if this database is the one last run on, else why it must not sequence.
+    """Return None if this database is the one last run on, else why it must not sequence in ``era``.
 
     ``size`` is that of the node's own log in the database now, ``root_at(n)`` the root over its first n
     leaves (asked only for n <= size). An empty log without a record is a new node.
@@ -167,7 +173,7 @@ def check_instance(
     if record is None:
         return (
             None
-            if size == 0
+            if size == 0 and era == 1
             else Refusal(
                 finding=Finding.ABSENT,
                 text=(
@@ -184,6 +190,8 @@ def check_instance(
                 "if the other still exists both would sign, so it must not go on in this era"
             ),
         )
+    if era != record.era:  # beyond it: a crash between the commit of an opening and the record
+        return None if era > record.era else _begun(path, era, record.era)
     if size < record.size:
         return Refusal(
             finding=Finding.BEHIND,
@@ -203,6 +211,16 @@ def check_instance(
     return None
 
 
+def _begun(path: str, era: int, begun: int) -> Refusal:
+    return Refusal(
+        finding=Finding.BEHIND,
+        text=(
+            f"the log in {path} ends in era {era}, but this node has begun era {begun}: open that era again "
+            "with the same opening, or an older copy was restored"
+        ),
+    )
+
+
 class Instance:
     """The record of one database, as the node that runs on it here keeps it."""
 
@@ -212,19 +230,23 @@ class Instance:
         self._host = host
         self._path = str(database_path)
 
-    def refusal(self, size: int, root_at: Callable[[int], bytes]) -> str | None:
-        """Return why the database must not sequence, or None; see `check_instance`."""
+    def refusal(self, size: int, root_at: Callable[[int], bytes], era: int) -> str | None:
+        """Return why the database must not sequence in ``era``, or None; see `check_instance`."""
         record = read_instance(self._file)
-        found = check_instance(record, host=self._host, path=self._path, size=size, root_at=root_at)
+        found = check_instance(record, host=self._host, path=self._path, size=size, root_at=root_at, era=era)
         return None if found is None else found.text
 
-    def write(self, size: int, root: bytes) -> None:
+    def write(self, size: int, root: bytes, era: int) -> None:
         """Record the head that the node leaves; raise `StoreError` from the disk."""
-        write_instance(self._file, InstanceRecord(host=self._host, path=self._path, size=size, root=root))
+        write_instance(
+            self._file, InstanceRecord(host=self._host, path=self._path, size=size, root=root, era=era)
+        )
 
 
 def _format(record: InstanceRecord) -> bytes:
     value = {"host": record.host, "path": record.path, "root": record.root.hex(), "size": record.size}
+    if record.era > 1:  # records written before there were eras have none
+        value["era"] = record.era
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
@@ -232,13 +254,16 @@ def _parse(data: bytes) -> InstanceRecord | None:
     """The record in ``data``; None for any other form (what JSON lets pass, `_format` compares)."""
     try:
         value = json.loads(data)
-        if not isinstance(value, dict) or set(value) != _RECORD_KEYS:
+        if not isinstance(value, dict) or set(value) - {"era"} != _RECORD_KEYS:
+            return None
+        era = value.get("era", 1)
+        if type(era) is not int or era < 1:
             return None
         match value:
             case {"host": str(host), "path": str(path), "root": str(root), "size": int(size)} if (
                 type(size) is int and size >= 0
             ):
-                record = InstanceRecord(host=host, path=path, size=size, root=bytes.fromhex(root))
+                record = InstanceRecord(host=host, path=path, size=size, root=bytes.fromhex(root), era=era)
                 return record if len(record.root) == _HASH_BYTES else None
     except (ValueError, RecursionError):
         pass

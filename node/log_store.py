@@ -122,6 +122,15 @@ class LogStore:
             for row in self._database.rows("SELECT name FROM branch WHERE origin = ? ORDER BY id", (origin,))
         ]
 
+    def branch_bytes(self, origin: str) -> int:
+        """Return how many bytes the leaves take that stand on branches other than the main one."""
+        row = self._database.row(
+            "SELECT SUM(length(leaf)) FROM leaf WHERE branch IN "
+            "(SELECT id FROM branch WHERE origin = ? AND name != ?)",
+            (origin, MAIN),
+        )
+        return 0 if row is None or row[0] is None else int(row[0])
+
     def open_branch(self, origin: str, name: str, *, parent: str = MAIN, start: int) -> None:
         """Begin branch ``name``, which shares with ``parent`` all leaves below ``start``."""
         if name in self.branches(origin):
@@ -293,6 +302,15 @@ class LogStore:
             (origin, branch, size),
         )
         return [str(row[0]) for row in rows]
+
+    def all_cosignatures(self, origin: str, branch: str = MAIN) -> list[tuple[int, str]]:
+        """Return every line kept of a branch with its checkpoint's size."""
+        rows = self._database.rows(
+            "SELECT size, line FROM cosignature JOIN branch ON branch.id = cosignature.branch "
+            "WHERE origin = ? AND branch.name = ? ORDER BY size, cosignature.name, key_id",
+            (origin, branch),
+        )
+        return [(int(size), str(line)) for size, line in rows]
 
     def last_cosignature(self, origin: str, name: str, key_id: bytes, branch: str = MAIN) -> int:
         """Return the largest size for which a line of this witness key is kept, or 0."""

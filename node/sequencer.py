@@ -15,25 +15,25 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ledger.authority import Author, Authority, apply
-from ledger.chain import ChainState, Judged, extend, open_log
+from ledger.authority import Author, Authority
+from ledger.chain import ChainState, Judged, extend
 from ledger.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
-from ledger.errors import LedgerError, Refused, StoreError
-from ledger.governance import Card, parse_governance
+from ledger.errors import Conflict, LedgerError, Refused, StoreError
+from ledger.governance import Card
 from ledger.keys import Signer
 from ledger.leaf import Leaf, make_leaf, parse_leaf
-from ledger.merkle import prove_inclusion, range_at
+from ledger.merkle import prove_inclusion
 from ledger.names import Origin, Place
 from ledger.note import parse_note
 from ledger.proof import TlogProof, format_proof
-from ledger.roster import Roster
 from ledger.statute import Statute
 from node.admission import Admission, misfiled_chain
 from node.body_store import BodyStore, StoredEntry
 from node.database import Database
 from node.key_store import KeyStore
 from node.lease import check_lease, overtaken_by
-from node.log_store import LogStore, StoredLeaf
+from node.log_store import MAIN, LogStore
+from node.stored_logs import StoredLogs, Stretch, stored_leaf
 from node.submission import Submission, open_submission
 
 BATCH_MAX = 256
@@ -55,35 +55,6 @@ class SequencerKeys:
     """Raises `LedgerError` for a card under which this node could not go on."""
 
 
-def load_state(store: LogStore, ledger_id: bytes, origin: Origin, rosters: dict[bytes, Roster]) -> ChainState:
-    """Return the state of a log as the store holds it: governance folded, the rest from tiles and tip."""
-    size = store.size(str(origin))
-    state = open_log(ledger_id, origin, rosters)
-    if size == 0:
-        return state
-    tip = parse_leaf(store.leaf(str(origin), size - 1))
-    return ChainState(
-        ledger_id=ledger_id,
-        origin=origin,
-        authority=_fold_governance(store, origin, state.authority),
-        tree=range_at(store.reader(str(origin)), size),
-        head=tip.hash,
-        hour=tip.received_hour,
-    )
-
-
-def stored_leaf(judged: Judged, raw: bytes) -> StoredLeaf:
-    """Return a judged leaf as the store takes it."""
-    header = judged.leaf.header if judged.leaf else None
-    return StoredLeaf(
-        index=judged.index,
-        leaf=raw,
-        leaf_hash=judged.hash,
-        entry_id=header.entry_id if header else None,
-        governance=header is not None and header.is_public,
-    )
-
-
 class Sequencer:
     """Sequences one log, for as long as its lease holds."""
 
@@ -94,6 +65,7 @@ class Sequencer:
         bodies: BodyStore,
         keys: KeyStore,
         *,
+        logs: StoredLogs,
         state: ChainState,
         signing: SequencerKeys,
         token: int,
@@ -108,7 +80,9 @@ class Sequencer:
         self._store = store
         self._bodies = bodies
         self._keys = keys
-        self._signing = signing
+        self._logs = logs
+        self._before = _before(logs, state)
+        self.signing = signing
         self._token = token
         self._on_commit = on_commit
         self._recorded = 0
@@ -123,7 +97,7 @@ class Sequencer:
     @property
     def sealing_seeds(self) -> tuple[bytes, ...]:
         """What opens whatever was sealed to this node."""
-        return self._signing.sealing_seeds
+        return self.signing.sealing_seeds
 
     def commit(self, submissions: Sequence[bytes], hour: int) -> list[Outcome]:
         """Judge, write and acknowledge a batch; one outcome each, in order.
@@ -145,6 +119,34 @@ class Sequencer:
         outcome = self._commit([opening], hour)[0]
         if isinstance(outcome, LedgerError):
             raise outcome
+
+    def begin_era(
+        self,
+        start: ChainState,
+        leaves: Sequence[bytes],
+        signing: SequencerKeys,
+    ) -> None:
+        """Go on in a later era: its opening and all that it moves, in one transaction under one checkpoint.
+
+        ``start`` is the state before the opening. Raises what refuses a leaf, with nothing changed.
+        """
+        origin, before = str(start.origin), _before(self._logs, start)
+        state, judged = extend(start, leaves, self._logs.seen(before))
+        if found := [one for leaf in judged for one in leaf.violations]:
+            raise Refused(tuple(found))
+        if state.moving is None or not state.moving.is_complete:
+            raise Conflict(f"{origin}: an era begins with its opening and all that this moves")
+        for card in (one for leaf in judged for one in leaf.governance if isinstance(one, Card)):
+            signing.check_card(card)
+        with self._database.transaction():
+            self.check_lease()
+            pairs = zip(judged, leaves, strict=True)
+            self._store.append(origin, [stored_leaf(*pair) for pair in pairs])
+            checkpoint = Checkpoint(origin=origin, size=state.size, root=state.tree.root())
+            note = sign_checkpoint(checkpoint, signing.log)
+            self._store.put_checkpoint(origin, note, checkpoint.size, checkpoint.root)
+        self.state, self.signing, self._before, self._recorded = state, signing, before, 0
+        self.record()
 
     def commit_own(self, submission: Submission, hour: int, settle: Callable[[], None]) -> None:
         """Sequence an entry of this node's own desk; ``settle`` writes in the same transaction.
@@ -174,29 +176,38 @@ class Sequencer:
             self._recorded = self.state.size
 
     def leaf(self, place: Place) -> Leaf | None:
-        """Return the leaf at a place of this log, or None if it is of another era."""
-        if place.era != self.origin.era:
-            return None
-        return parse_leaf(self._store.leaf(str(self.origin), place.index))
+        """Return the leaf at a place of this log, or None if it is of another era.
+
+        A place where a body was stored may have been on a branch that the log does not have.
+        """
+        return self._leaf_at(place) if place.era == self.origin.era else None
 
     def receipt(self, entry_id: bytes) -> bytes | None:
-        """Return the receipt of a sequenced entry, or None.
+        """Return the receipt of a sequenced entry in the era where it stands now, or None.
 
         Under the newest certified checkpoint if it covers the entry, else under the newest.
         """
-        origin = str(self.origin)
-        index = self._store.find_entry(origin, entry_id)
-        note = self._store.newest_checkpoint(origin)
-        if index is None or note is None:
+        place = self.find(entry_id)
+        if place is None:
             return None
-        if index < self._store.certified_size(origin):
-            note = self._store.certified_checkpoint(origin) or note
         self.record()
-        return self._receipt(index, note)
+        return self._receipt(place, is_certified=True)
+
+    def is_before(self, entry_id: bytes) -> bool:
+        """Whether an entry stands in the eras before this one."""
+        return self._logs.find_entry(self._before, entry_id) is not None
+
+    def find(self, entry_id: bytes) -> Place | None:
+        """Return where an entry stands in this log, or None."""
+        index = self._store.find_entry(str(self.origin), entry_id)
+        if index is not None:
+            return Place(self.origin.era, index)
+        found = self._logs.find_entry(self._before, entry_id)
+        return None if found is None else Place(found[0].origin.era, found[1])
 
     def _open(self, data: bytes) -> Submission | LedgerError:
         try:
-            return open_submission(data, *self._signing.sealing_seeds)
+            return open_submission(data, *self.signing.sealing_seeds)
         except LedgerError as error:
             return error
 
@@ -215,27 +226,27 @@ class Sequencer:
     ) -> list[Outcome]:
         """Write a batch in one transaction; with ``settle`` all of it must be taken."""
         admission = Admission(self._bodies, self._keys)
-        batch = _Batch(self.state, admission, self._seen, self._signing.check_card)
+        batch = _Batch(self.state, admission, self._seen, self.signing.check_card)
         with self._database.transaction():
             self.check_lease()
             outcomes = [self._take(one, batch, hour) for one in opened]
             if settle is not None:
                 _raise_refused(outcomes)
                 settle()
-            note = self._seal(batch)
+            self._seal(batch)
         self.state = batch.state
         self.record()
         with contextlib.suppress(
             StoreError
         ):  # noted as due: the entry stands, and the next commit tries again
             self._bodies.erase_due()
-        return [self._receipt(one, note) if isinstance(one, int) else one for one in outcomes]
+        return [self._receipt(one) if isinstance(one, Place) else one for one in outcomes]
 
-    def _take(self, one: Submission | LedgerError, batch: _Batch, hour: int) -> int | LedgerError:
-        """Write one submission inside the transaction; return its index or why it is refused."""
+    def _take(self, one: Submission | LedgerError, batch: _Batch, hour: int) -> Place | LedgerError:
+        """Write one submission inside the transaction; return its place or why it is refused."""
         if isinstance(one, LedgerError):
             return one
-        known = self._store.find_entry(str(self.origin), one.entry.header.entry_id)
+        known = self.find(one.entry.header.entry_id)
         try:
             if known is not None:
                 self._restore(one, known)
@@ -249,41 +260,56 @@ class Sequencer:
         self._bodies.put(stored)
         if one.private is not None:
             self._bodies.note_due(misfiled_chain(one.private, self._bodies))
-        return judged.index
+        return Place(self.origin.era, judged.index)
 
-    def _restore(self, one: Submission, index: int) -> None:
+    def _restore(self, one: Submission, place: Place) -> None:
         """Posting again: put back bodies that are missing, if they are those that were signed."""
-        leaf = parse_leaf(self._store.leaf(str(self.origin), index))
+        leaf = self._leaf_at(place)
         statute = _statute_of(self.state.authority)
-        stored = Admission(self._bodies, self._keys).stored_again(one, leaf, statute, self._place(index))
+        stored = Admission(self._bodies, self._keys).stored_again(
+            one, leaf, statute, self._bodies.free_place(place, leaf.header.entry_id)
+        )
         if stored is not None:
             self._bodies.put(stored)
 
-    def _seal(self, batch: _Batch) -> bytes:
-        """Sign and keep the checkpoint of the batch; return the newest one."""
+    def _seal(self, batch: _Batch) -> None:
+        """Sign and keep the checkpoint of the batch, if it has added anything."""
         origin, tree = str(self.origin), batch.state.tree
         newest = self._store.newest_checkpoint(origin)
         if newest is not None and parse_checkpoint(parse_note(newest).text).size == tree.size:
-            return newest
+            return
         if tree.size == 0:
-            return b""
+            return
         checkpoint = Checkpoint(origin=origin, size=tree.size, root=tree.root())
-        note = sign_checkpoint(checkpoint, self._signing.log)
+        note = sign_checkpoint(checkpoint, self.signing.log)
         self._store.put_checkpoint(origin, note, checkpoint.size, checkpoint.root)
-        return note
 
-    def _receipt(self, index: int, note: bytes) -> bytes:
-        origin = str(self.origin)
+    def _receipt(self, place: Place, *, is_certified: bool = False) -> bytes:
+        """The receipt of the entry there; an earlier era's checkpoints change no more."""
+        stretch, index = self._stretch(place.era), place.index
+        assert stretch is not None, "an entry that was found stands in an era of this log"
+        origin, branch = str(stretch.origin), stretch.branch
+        note = self._store.newest_checkpoint(origin, branch)
+        if is_certified and index < self._store.certified_size(origin, branch):
+            note = self._store.certified_checkpoint(origin, branch)
+        assert note is not None, "what was acknowledged is below a checkpoint"
         size = parse_checkpoint(parse_note(note).text).size
-        hashes = tuple(prove_inclusion(self._store.reader(origin), index, size))
-        leaf = self._store.leaf(origin, index)
+        hashes = tuple(prove_inclusion(self._store.reader(origin, branch), index, size))
+        leaf = self._store.leaf(origin, index, branch)
         return format_proof(TlogProof(extra=leaf, index=index, hashes=hashes, checkpoint=note))
 
-    def _place(self, index: int) -> Place:
-        return Place(self.origin.era, index)
+    def _leaf_at(self, place: Place) -> Leaf:
+        stretch = self._stretch(place.era)
+        assert stretch is not None, "an entry that was found stands in an era of this log"
+        return parse_leaf(self._store.leaf(str(stretch.origin), place.index, stretch.branch))
+
+    def _stretch(self, era: int) -> Stretch | None:
+        if era == self.origin.era:
+            return Stretch(self.origin, MAIN, self._store.size(str(self.origin)))
+        return next((one for one in self._before if one.origin.era == era), None)
 
     def _seen(self, entry_id: bytes) -> bool:
-        return self._store.find_entry(str(self.origin), entry_id) is not None
+        return self.find(entry_id) is not None
 
 
 class _Batch:
@@ -324,7 +350,12 @@ class _Batch:
         raise Refused(tuple(admitted))
 
 
-def _raise_refused(outcomes: Sequence[int | LedgerError]) -> None:
+def _before(logs: StoredLogs, state: ChainState) -> list[Stretch]:
+    """What the eras before hold of this log."""
+    return logs.below(state.origin, state.kept) if state.kept is not None else []
+
+
+def _raise_refused(outcomes: Sequence[Place | LedgerError]) -> None:
     """Raise the first refusal there is, which undoes the transaction around."""
     for one in outcomes:
         if isinstance(one, LedgerError):
@@ -335,13 +366,3 @@ def _statute_of(authority: Authority) -> Statute:
     """The list of the roster version adopted; a log without an opening takes no records."""
     assert authority.roster is not None, "a leaf that stands has an adopted roster before it"
     return authority.roster.statute
-
-
-def _fold_governance(store: LogStore, origin: Origin, authority: Authority) -> Authority:
-    """Fold the public entries of a stored log, every leaf of which was judged when it was stored."""
-    for index, raw in store.governance(str(origin)):
-        leaf = parse_leaf(raw)
-        for body in leaf.entry.bodies:
-            place = Place(origin.era, index)
-            authority = apply(authority, parse_governance(body), body, leaf.header.author, place)
-    return authority

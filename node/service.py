@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from ledger.errors import LedgerError, StoreError
 from ledger.names import parse_origin
-from node import handlers, inbox, structured_log
+from node import era, handlers, inbox, structured_log
 from node.asked import REQUESTS_PATH
 from node.authentication import Authenticator
 from node.backoff import jitter
@@ -45,6 +45,8 @@ RESUME_MAX_S = 10.0
 """For the others' first answers: whoever takes connections and answers none must not hold up the start."""
 DESK_TICK_S = 30.0
 """How often the desk looks whether its hour has come: an access record is in the log after 61 minutes."""
+ERA_TICK_S = 1.0
+"""How often it is looked whether the opening of a later era was put here."""
 Result = TypeVar("Result")
 
 
@@ -111,6 +113,7 @@ class Service:
             self._hear_forever(),
             self._pin_forever(),
             self._cosigning.run(),
+            self._open_era_forever(),
             inbox.take_forever(self._node, folder, self._on_store, self._around.now_ms),
             *self.gossip.loops(),
         ]
@@ -166,8 +169,11 @@ class Service:
         """Answer a log that wants a cosignature; leaves that are lacking are fetched at once."""
         now_s = self._around.now_ms() // 1000
         response = await self._on_store(handlers.answer_add_checkpoint, self._node, body, now_s)
-        if response.status == 503:
-            self.gossip.wake(parse_origin(parse_add_checkpoint(body).checkpoint.origin))
+        if response.status in (409, 422, 503):
+            asked = parse_add_checkpoint(body)
+            is_other = await self._on_store(self._node.meet, asked.note)
+            if is_other or response.status == 503:
+                self.gossip.wake(parse_origin(asked.checkpoint.origin))
         return response
 
     async def _next_batch(self) -> list[tuple[bytes, asyncio.Future[Response]]]:
@@ -230,6 +236,24 @@ class Service:
                 if str(error) != told:
                     structured_log.fault("adopt.failed", error)
                 told = str(error)
+
+    async def _open_era_forever(self) -> None:
+        """Open a later era of the own log once its opening is put into the directory."""
+        told = ""
+        while True:
+            await asyncio.sleep(ERA_TICK_S)
+            try:
+                is_open = await self._on_store(era.open_put, self._node)
+            except LedgerError as error:  # a branch that is not here yet, a full disk: tried again
+                if str(error) != told:
+                    structured_log.fault("era.failed", error)
+                told = str(error)
+                continue
+            if is_open:
+                structured_log.event("era.opened", origin=str(self._node.origin))
+                self._cosigning.restart()
+                self._cosigning.wake()
+                await self.gossip.show()
 
     async def _enter_journal_forever(self) -> None:
         while True:

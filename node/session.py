@@ -7,10 +7,10 @@ because of who sent it: what a pull brings is judged with the auditor's verifier
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ledger import tree
+from ledger import codec, tree
 from ledger.checkpoint import Checkpoint, parse_checkpoint
 from ledger.errors import Malformed, Unproven
 from ledger.leaf import Leaf, parse_leaf
@@ -22,6 +22,33 @@ from ledger.tiles import TILE_WIDTH, Tile, decode_bundle, split_tile
 from ledger.tree import LogPath, format_tree_path
 from node.frontier import FRONTIER_BYTES_MAX, FRONTIER_PATH, Frontier, decode_frontier
 from node.protocol import PROBLEM_BYTES_MAX, Procedure, Request, check_answer
+
+BRANCHES_PATH = "/v1/branches"
+BRANCHES_LISTED_MAX = 64
+"""Names read of one answer; eight are fetched."""
+_NAME_BYTES = 32
+
+
+def fetch_branches(origin: Origin) -> Procedure[list[str]]:
+    """Return the names of the branches that a node has of an era, beside the main one."""
+    response = yield Request(method="GET", path=f"{BRANCHES_PATH}/{origin.agency}/{origin.era}")
+    if response.status == 404:
+        return []
+    check_answer(response)
+    return parse_branches(response.body)
+
+
+def format_branches(names: Sequence[str]) -> bytes:
+    """Return the answer that `parse_branches` reads."""
+    return codec.encode([1, [bytes.fromhex(name) for name in names]])
+
+
+def parse_branches(raw: bytes) -> list[str]:
+    """Return the names in an answer; `Malformed` for any other form."""
+    match codec.decode(raw, bytes_max=BRANCHES_LISTED_MAX * (_NAME_BYTES + 2) + 16):
+        case [1, [*names]] if all(isinstance(one, bytes) and len(one) == _NAME_BYTES for one in names):
+            return [one.hex() for one in names][:BRANCHES_LISTED_MAX]
+    raise Malformed("a list of branches is their names of 32 bytes each")
 
 
 def submit(submission: bytes) -> Procedure[bytes]:
@@ -113,40 +140,48 @@ def check_receipt(
     return proof, leaf, check_proof(proof, leaf.hash, verifier)
 
 
-def fetch_checkpoint(origin: Origin) -> Procedure[tuple[bytes, Checkpoint] | None]:
+def fetch_checkpoint(origin: Origin, branch: str = "") -> Procedure[tuple[bytes, Checkpoint] | None]:
     """Return the newest checkpoint that the node serves of a log (its signature not yet checked)."""
-    raw = yield from fetch_file(f"{origin.path}/checkpoint")
+    raw = yield from fetch_file(format_tree_path(LogPath(origin.agency, origin.era, branch, "checkpoint")))
     return None if raw is None else (raw, parse_checkpoint(parse_note(raw).text))
 
 
-def fetch_leaves(origin: Origin, tile: Tile, held: int, held_bytes: int) -> Procedure[list[bytes]]:
+def fetch_leaves(
+    origin: Origin, tile: Tile, held: int, held_bytes: int, branch: str = ""
+) -> Procedure[list[bytes]]:
     """Return the leaves of one bundle behind the first ``held``, which take ``held_bytes`` in it."""
-    path = format_tree_path(LogPath(origin.agency, origin.era, "", tile))
+    path = format_tree_path(LogPath(origin.agency, origin.era, branch, tile))
     raw = yield from fetch_file(path, held_bytes)
     if raw is None:
         raise Unproven(f"{path} is behind a published checkpoint, but not there")
     return decode_bundle(raw, tile.width - held)
 
 
-def fetch_consistency(origin: Origin, old: int, new: int) -> Procedure[list[bytes]]:
+def fetch_consistency(origin: Origin, old: int, new: int, branch: str = "") -> Procedure[list[bytes]]:
     """Return the RFC 6962 proof from ``old`` to ``new``, computed from the hash tiles that it needs.
 
     Nothing of the tiles is believed: the caller checks the proof against the root it computed and the one
     signed.
     """
-    tiles = _Tiles(new)
+    tiles = FetchedTiles(new)
     while True:
         try:
             return prove_consistency(tiles, old, new)
-        except _MissingTile as missing:
-            path = format_tree_path(LogPath(origin.agency, origin.era, "", missing.tile))
-            raw = yield from fetch_file(path)
-            if raw is None:
-                raise Unproven(f"{path} is behind a published checkpoint, but not there") from None
-            tiles.add(missing.tile, raw)
+        except MissingTile as missing:
+            tile = missing.tile
+        yield from fetch_tile(origin, tile, tiles, branch)
 
 
-class _MissingTile(Exception):
+def fetch_tile(origin: Origin, tile: Tile, tiles: FetchedTiles, branch: str = "") -> Procedure[None]:
+    """Add one hash tile to those fetched; `Unproven` if it is not there."""
+    path = format_tree_path(LogPath(origin.agency, origin.era, branch, tile))
+    raw = yield from fetch_file(path)
+    if raw is None:
+        raise Unproven(f"{path} is behind a published checkpoint, but not there")
+    tiles.add(tile, raw)
+
+
+class MissingTile(Exception):
     """A proof needs a tile that was not fetched yet."""
 
     def __init__(self, tile: Tile) -> None:
@@ -154,7 +189,7 @@ class _MissingTile(Exception):
         self.tile = tile
 
 
-class _Tiles:
+class FetchedTiles:
     """The hash tiles fetched so far, as a `merkle.HashReader` of a tree of ``size`` leaves."""
 
     def __init__(self, size: int) -> None:
@@ -169,5 +204,5 @@ class _Tiles:
         width = min(TILE_WIDTH, self._size // TILE_WIDTH**level - index * TILE_WIDTH)
         tile = Tile(level=level, index=index, width=width)
         if tile not in self._tiles:
-            raise _MissingTile(tile)
+            raise MissingTile(tile)
         return self._tiles[tile][place : place + count]

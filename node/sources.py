@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ledger.errors import Malformed, Undecided
+from ledger.names import Origin
 from ledger.tree import Source
 from node import dossier
 from node.http_client import HttpClient
-from node.session import fetch_file
+from node.session import fetch_branches, fetch_file
 
 ZIP_MEMBERS_MAX = 1_000_000
 """A quarter of a billion entries in bundles of 256: far beyond any ledger, and some 100 MB of directory."""
@@ -137,6 +138,17 @@ class HttpSource:
     def names(self) -> list[str] | None:
         """A web server does not list."""
         return None
+
+    def branches(self, origin: Origin) -> list[str]:
+        """Return the branches of an era beside the main one; a plain web server has no answer."""
+        return self._client.run(fetch_branches(origin))
+
+
+def branches_in(source: Source, origin: Origin) -> list[str]:
+    """Return the names of an era's branches beside the main one, as far as they can be listed."""
+    if isinstance(source, HttpSource):
+        return source.branches(origin)
+    return list(dossier.listed_branches(source, origin))
 
 
 def open_path(path: Path) -> Source:

@@ -19,6 +19,7 @@ from ledger.note import format_vkey, parse_line, parse_note, verifier_of
 from ledger.tiles import TILE_WIDTH, Tile
 from ledger.tree import LogPath, RosterPath, parse_tree_path
 from node.certification import with_lines
+from node.evidence_store import EvidenceStore
 from node.log_store import LogStore
 
 COSIGNATURES_MAX = 15
@@ -29,7 +30,13 @@ class StaticTree:
     """Files of the path grammar, by path, from the stores."""
 
     def __init__(
-        self, store: LogStore, ledger: str, rosters: Mapping[int, tuple[bytes, bytes]], *, first: str
+        self,
+        store: LogStore,
+        evidence: EvidenceStore,
+        ledger: str,
+        rosters: Mapping[int, tuple[bytes, bytes]],
+        *,
+        first: str,
     ) -> None:
         """``rosters`` maps each version to its exact bytes and signatures.
 
@@ -37,6 +44,7 @@ class StaticTree:
         """
         self._first = first
         self._store = store
+        self._evidence = evidence
         self._ledger = ledger
         self._rosters = rosters
         self._published: dict[str, tuple[bytes, Checkpoint]] = {}
@@ -78,41 +86,57 @@ class StaticTree:
 
     def _read_log(self, path: LogPath) -> bytes | None:
         origin = Origin(self._ledger, path.agency, path.era)
-        shown = self.published(origin)
-        if shown is None or path.branch:
+        if isinstance(path.file, str) and path.file.partition("/")[0] in ("evidence", "unproven"):
+            return self._piece(origin, path.file)
+        shown = self._branch(origin, path.branch) if path.branch else self.published(origin)
+        if shown is None:
             return None
         note, checkpoint = shown
         if isinstance(path.file, Tile):
-            return self._tile(origin, path.file, checkpoint.size)
+            return self._tile(origin, path.file, checkpoint.size, path.branch)
         if path.file == "checkpoint":
-            return with_lines(note, self._shown_lines(origin, checkpoint.size))
-        return self._vkey(origin) if path.file == "vkey" else self._kept(origin, path.file, checkpoint.size)
+            return with_lines(note, self._shown_lines(origin, checkpoint.size, path.branch))
+        if path.file == "vkey":
+            return self._vkey(origin, path.branch)
+        return self._kept(origin, path.file, checkpoint.size, path.branch)
 
-    def _shown_lines(self, origin: Origin, size: int) -> list[str]:
+    def _piece(self, origin: Origin, file: str) -> bytes | None:
+        """A piece of evidence, or a note that nobody explains."""
+        kind, _, number = file.partition("/")
+        held = self._evidence.pieces if kind == "evidence" else self._evidence.unproven
+        pieces = held(str(origin))
+        return pieces[int(number)] if int(number) < len(pieces) else None
+
+    def _branch(self, origin: Origin, branch: str) -> tuple[bytes, Checkpoint] | None:
+        """What is shown of another branch: all that is held of it."""
+        note = self._store.newest_checkpoint(str(origin), branch)
+        return None if note is None else (note, parse_checkpoint(parse_note(note).text))
+
+    def _shown_lines(self, origin: Origin, size: int, branch: str) -> list[str]:
         """A few of the cosignatures kept: this node's own, the owner's, then by name."""
         names = (self._first, witness_key_name(self._ledger, origin.agency))
-        lines = {line: parse_line(line).name for line in self._store.cosignatures(str(origin), size)}
+        lines = {line: parse_line(line).name for line in self._store.cosignatures(str(origin), size, branch)}
         return sorted(lines, key=lambda line: _rank(names, lines[line]))[:COSIGNATURES_MAX]
 
-    def _kept(self, origin: Origin, file: str, size: int) -> bytes | None:
+    def _kept(self, origin: Origin, file: str, size: int, branch: str) -> bytes | None:
         """A certified checkpoint, once the one that is shown has reached it."""
         if file == "checkpoint.certified":
-            note = self._store.certified_checkpoint(str(origin))
+            note = self._store.certified_checkpoint(str(origin), branch)
         else:
-            note = self._store.transition(str(origin), int(file.rpartition("/")[2]))
+            note = self._store.transition(str(origin), int(file.rpartition("/")[2]), branch)
         is_shown = note is not None and parse_checkpoint(parse_note(note).text).size <= size
         return note if is_shown else None
 
-    def _tile(self, origin: Origin, tile: Tile, size: int) -> bytes | None:
+    def _tile(self, origin: Origin, tile: Tile, size: int, branch: str) -> bytes | None:
         end = (tile.index * TILE_WIDTH + tile.width) * TILE_WIDTH ** (tile.level or 0)
         if end > size:
             return None
         if tile.level is None:
-            return self._store.bundle(str(origin), tile.index, tile.width)
-        return self._store.tile(str(origin), tile.level, tile.index, tile.width)
+            return self._store.bundle(str(origin), tile.index, tile.width, branch)
+        return self._store.tile(str(origin), tile.level, tile.index, tile.width, branch)
 
-    def _vkey(self, origin: Origin) -> bytes | None:
-        opening = parse_leaf(self._store.leaf(str(origin), 0))
+    def _vkey(self, origin: Origin, branch: str) -> bytes | None:
+        opening = parse_leaf(self._store.leaf(str(origin), 0, branch))
         for body in opening.entry.bodies:
             record = parse_governance(body)
             if isinstance(record, Card):

@@ -6,6 +6,7 @@
     keys/node.key          log, witness, node, desk, sealing and master secrets, under a passphrase
     roster/<n>.json|.note  the roster versions, put there by ``pledger roster finish``
     opening.entry          the opening that the root key signed
+    era.entry              the opening of a later era, if one is put there
     data/log.db, keys.db   stores
 """
 
@@ -19,25 +20,25 @@ from collections.abc import Callable, Mapping, Sequence
 from ledger import keys
 from ledger.card_entries import format_card_entries
 from ledger.chain import ChainState
-from ledger.checkpoint import open_checkpoint
-from ledger.errors import LedgerError, StoreError
-from ledger.governance import Adopt
+from ledger.errors import LedgerError, StoreError, Unproven
+from ledger.governance import Adopt, Card
 from ledger.keys import VerifyMany
-from ledger.leaf import parse_leaf
-from ledger.merkle import EMPTY_ROOT, root_at
+from ledger.merkle import EMPTY_ROOT
 from ledger.names import Origin, witness_key_name
-from ledger.note import Note, SignatureLine, verifier_of
+from ledger.note import Note, NoteVerifier, SignatureLine, verifier_of
 from ledger.roster import Roster
-from node import body_store, journal, key_store, lease, log_store, nonces, witness
+from node import body_store, evidence_store, journal, key_store, lease, log_store, nonces, witness
 from node.asked import RequestDoor
 from node.body_store import BodyStore
 from node.certification import Certification
 from node.condition import Delay
 from node.config import Config
+from node.copies import Copies
 from node.database import Database
 from node.desk_entries import DeskEntries, Entered
 from node.durable_file import disk_errors
-from node.frontier import FrontierHistory, Row
+from node.forks import Forks
+from node.frontier import FrontierHistory
 from node.journal import AccessJournal
 from node.key_file import read_key_file
 from node.key_store import KeyStore
@@ -45,13 +46,18 @@ from node.keyring import Keyring, signing_keys
 from node.log_store import LogStore
 from node.mirror import Mirror, Pulled
 from node.nonces import NonceStore
-from node.opening import load_opening
+from node.opening import card_of, load_era_opening, load_opening
+from node.outlook import Outlook
+from node.own_log import OwnLog
 from node.pinning import Pinning
+from node.promises import Promises
 from node.release import Release
-from node.resume import Answer, answers_needed, reason_to_refuse, reason_to_wait
+from node.resume import Answer
 from node.rosters import Pair, check_following, load_rosters, save_roster, with_rosters
-from node.sequencer import Sequencer, SequencerKeys, load_state
+from node.sequencer import Sequencer, SequencerKeys
+from node.standing import owed
 from node.static_tree import StaticTree
+from node.stored_logs import StoredLogs
 from node.submission import Submission
 from node.witness import HeldLogs, Witness
 
@@ -63,11 +69,12 @@ SCHEMAS = (
     nonces.SCHEMA,
     journal.SCHEMA,
     witness.SCHEMA,
+    evidence_store.SCHEMA,
 )
 """All that lies in the log's database."""
 
 
-class Node:
+class Node(Outlook, OwnLog):
     """One agency's node, without its network: stores, sequencer, mirrors, static tree."""
 
     _own_copy: Mirror | None
@@ -99,10 +106,8 @@ class Node:
         data_keys = KeyStore(self._keys_database, secrets["master"], random)
         self.bodies = BodyStore(self._database, data_keys)
         self._instance = lease.Instance(log_path, host)
-        self.origin = Origin(config.ledger, config.agency)
-        self.refusal = lease.stored_refusal(self._database) or self._instance.refusal(
-            self.store.size(str(self.origin)), lambda size: self._root_at(self.origin, size)
-        )
+        self._open_stores(config)
+        self.refusal = self._reason_to_refuse()
         """Why this database never sequences in its era again, or None."""
         self._agencies_at_start = len(self.rosters[-1].agencies)
         self.clock_fault: str | None = None
@@ -116,29 +121,56 @@ class Node:
         keyring = Keyring(secrets)
         # Before the state is read: what an overtaken process still commits would make it an old one.
         token = lease.take_lease(self._database, f"{host} process {os.getpid()}")
-        by_hash = {roster.hash: roster for roster in self.rosters}
-        state = load_state(self.store, self.ledger_id, self.origin, by_hash)
-        signing = signing_keys(keyring, state, keys.SigningKey(secrets["log"]))
-        self._log_verifier = verifier_of(str(self.origin), signing.log.public_key)
+        state = self.stored.state(self.origin)
+        self.keyring = keyring
+        signing = signing_keys(keyring, self._card_of(state), keys.SigningKey(secrets["log"]))
+        self._log_verifier = self._verifier_of(state, signing)
         self.sequencer = self._open_sequencer(data_keys, state, signing, token)
         self.requests, self._desk = self._open_requests(keyring, data_keys, random)
-        self.certification = Certification(self._database, self.store, self.states)
-        self._keyring = keyring
+        self.certification = Certification(self._database, self.store, self.stored, self.states)
         self._use_card()
-        self.mirrors: dict[str, Mirror] = {}
+        self.copies.load(config.agency, below=self.origin.era)
         self._open_mirrors()
+        self.forks.load()
+        self.forks.on_change = self.learnt
         self._finish_erasures()
-        self.tree = StaticTree(self.store, config.ledger, pairs, first=self.witness.name)
+        self.tree = StaticTree(self.store, self.forks.evidence, config.ledger, pairs, first=self.witness.name)
         self._show_all()
+
+    def _open_stores(self, config: Config) -> None:
+        """What reads the logs held, and in which era this node goes on."""
+        self.stored = StoredLogs(
+            self.store, self.ledger_id, lambda: {roster.hash: roster for roster in self.rosters}
+        )
+        self.copies = Copies(self._database, self.store, self.stored, config.ledger)
+        self.forks = Forks(self._database, self.store, self.stored, self.copies, lambda: self.rosters)
+        held = self.stored.eras(config.agency)
+        self.origin = held[-1] if held else Origin(config.ledger, config.agency)
+        self.era_fault: str | None = None
+        """Why the opening that was put here is not taken."""
+        self._era_tried = -1
+        self.put_opening = load_era_opening(config.directory, self.origin)
 
     def _show_all(self) -> None:
         """Show what the store holds of every log."""
         self.frontier = FrontierHistory(self.ledger_id)
         self._seen_changes = (-1, -1, -1)
         self.publish()
-        for mirror in self.mirrors.values():
+        for mirror in self.copies.all():
             self.tree.publish(mirror.origin)
         self.show_frontier()
+
+    def _card_of(self, state: ChainState) -> Card | None:
+        """The card whose keys are used: that of an opening which was put here, else the one in force."""
+        if self.put_opening is not None:
+            return card_of(self.put_opening)
+        placed = state.authority.card
+        return None if placed is None else placed.card
+
+    def _verifier_of(self, state: ChainState, signing: SequencerKeys) -> NoteVerifier:
+        """What checks the checkpoints of the own log in its present era."""
+        placed = state.authority.card
+        return verifier_of(str(self.origin), placed.card.log_key if placed else signing.log.public_key)
 
     def _open_sequencer(
         self, data_keys: KeyStore, state: ChainState, signing: SequencerKeys, token: int
@@ -148,6 +180,7 @@ class Node:
             self.store,
             self.bodies,
             data_keys,
+            logs=self.stored,
             state=state,
             signing=signing,
             token=token,
@@ -156,12 +189,22 @@ class Node:
 
     def _open_mirrors(self) -> None:
         """A copy for every other agency that any version names: who left is still served."""
-        by_hash = {roster.hash: roster for roster in self.rosters}
-        for name in dict.fromkeys(name for roster in self.rosters for name in roster.agencies):
-            if name != self.config.agency and name not in self.mirrors:
-                origin = Origin(self.config.ledger, name)
-                state = load_state(self.store, self.ledger_id, origin, by_hash)
-                self.mirrors[name] = Mirror(self._database, self.store, state)
+        for name in self._other_agencies():
+            self.copies.load(name)
+        self.copies.judge_ends(self.rosters)
+
+    def _other_agencies(self) -> list[str]:
+        named = dict.fromkeys(name for roster in self.rosters for name in roster.agencies)
+        return [name for name in named if name != self.config.agency]
+
+    @property
+    def mirrors(self) -> dict[str, Mirror]:
+        """The copy of each other agency's log, in the era where it ends."""
+        return {name: self.copies.newest(name) for name in self._other_agencies()}
+
+    def _newest(self, agency: str) -> Mirror | None:
+        is_other = agency != self.config.agency and self.copies.of_agency(agency)
+        return self.copies.newest(agency) if is_other else None
 
     @property
     def others(self) -> list[str]:
@@ -170,33 +213,47 @@ class Node:
 
     def addresses(self, agency: str) -> tuple[str, ...]:
         """Where an agency's node may be reached: as the operator says, then as its newest card says."""
-        mirror = self.mirrors.get(agency)
+        mirror = self._newest(agency)
         card = mirror.state.authority.card if mirror else None
         return tuple(dict.fromkeys((*self.config.peers.get(agency, ()), *(card.card.urls if card else ()))))
 
     def node_key(self, agency: str) -> bytes | None:
         """By which key an agency's node signs what it asks, if its card is in hand."""
-        mirror = self.mirrors.get(agency)
+        mirror = self._newest(agency)
         card = mirror.state.authority.card if mirror else None
         return card.card.node_key if card and agency in self.rosters[-1].agencies else None
 
     def copy_of(self, origin: Origin) -> Mirror | None:
         """The copy that a pull of this log fills; of the own log only once it is certain to go on no more."""
         if origin != self.origin:
-            mirror = self.mirrors.get(origin.agency) if origin.agency in self.rosters[-1].agencies else None
-            return mirror if mirror is not None and mirror.origin == origin else None
+            return self.copies.of(origin) if origin.agency in self.rosters[-1].agencies else None
         if self._own_copy is None and self.refusal is not None:
-            self._own_copy = Mirror(self._database, self.store, self.sequencer.state)
+            self._own_copy = Mirror(
+                self._database, self.store, self.sequencer.state, before=self.sequencer.is_before
+            )
         return self._own_copy
 
-    def take(self, origin: Origin, pulled: Pulled, check_signatures: VerifyMany) -> int:
-        """Take what was pulled of a log and show it; return how many leaves are new. See `Mirror.take`."""
-        mirror = self.copy_of(origin)
+    def begin_copy(self, origin: Origin, opening: bytes) -> Mirror:
+        """Return the copy of a later era that begins with this leaf; see `Copies.begin`."""
+        return self.copies.of(origin) or self.copies.begin(origin, opening)
+
+    def take(
+        self, origin: Origin, pulled: Pulled, check_signatures: VerifyMany, begun: Mirror | None = None
+    ) -> int:
+        """Take what was pulled of a log and show it; return how many leaves are new. See `Mirror.take`.
+
+        ``begun`` is the copy of an era of which nothing is stored yet.
+        """
+        mirror = self.copy_of(origin) or begun
         if mirror is None:
             return 0
-        if mirror is self._own_copy and pulled.leaves:
-            lease.store_refusal(self._database, self.refusal or "")
+        if origin.agency == self.config.agency and pulled.leaves:
+            lease.store_refusal(self._database, self.refusal or "it was fetched back from others", origin.era)
         new = mirror.take(pulled, check_signatures)
+        if new and mirror is begun:
+            self.copies.keep(mirror)
+            self.copies.judge_ends(self.rosters)
+            self.learnt(origin)
         self.set_fault(origin, None)
         if new:
             self.tree.publish(origin)
@@ -205,8 +262,38 @@ class Node:
     def take_certified(self, origin: Origin, notes: Sequence[bytes]) -> list[int] | None:
         """Keep the cosignatures on checkpoints of a log that is held; see `Certification.lacking_of`."""
         for note in notes:
-            self.certification.take(note)
+            try:
+                self.certification.take(note)
+            except Unproven:  # of another history than those held
+                self.forks.hear(note)
+                raise
         return self.certification.lacking_of(str(origin))
+
+    def owed(self) -> list[str]:
+        """The entries of late branches of the own log that it lacks, each in hex."""
+        return [entry_id.hex() for entry_id in owed(self.promises, self.origin)]
+
+    def begin_era(self, start: ChainState, leaves: Sequence[bytes], signing: SequencerKeys) -> None:
+        """Open a later era of the own log (see `Sequencer.begin_era`), and go on in it with its keys.
+
+        That the era before has ended, and that this one begins here, is on disk before its first leaf.
+        """
+        reason = self.refusal or f"era {start.origin.era} was opened after it"
+        lease.store_refusal(self._database, reason, self.origin.era)
+        self._instance.write(0, EMPTY_ROOT, start.origin.era)
+        before, self.refusal = self.origin, None
+        try:
+            self.sequencer.begin_era(start, leaves, signing)
+        except BaseException:
+            self.refusal = reason
+            raise
+        self.origin = start.origin
+        self.put_opening, self.era_fault, self._own_copy = None, None, None
+        self.copies.load(self.config.agency, below=start.origin.era)
+        self._log_verifier = self._verifier_of(self.sequencer.state, self.sequencer.signing)
+        self._use_card()
+        self.tree.publish(before)
+        self.publish()
 
     def take_roster(self, pair: Pair) -> Roster:
         """Take the next roster version, durable on return; raise what forbids it, with nothing changed."""
@@ -215,69 +302,19 @@ class Node:
         self.rosters = [*self.rosters, roster]
         self.tree.add_roster(roster.version, pair)
         self.sequencer.state = with_rosters(self.sequencer.state, self.rosters)
-        for mirror in self.mirrors.values():
-            mirror.state = with_rosters(mirror.state, self.rosters)
+        self.copies.use_rosters(self.rosters)
         if self._own_copy is not None:
             self._own_copy.state = with_rosters(self._own_copy.state, self.rosters)
         self._open_mirrors()
         return roster
 
-    def show_frontier(self) -> bool:
-        """Let the frontier say what is shown now; return whether that is news."""
-        newest = self.rosters[-1]
-        changes = (self._database.changes, self.tree.changes, newest.version)
-        if changes == self._seen_changes:
-            return False
-        self._seen_changes = changes
-        rows = sorted((self._row(origin) for origin in self.logs()), key=lambda row: row.log)
-        return self.frontier.show((newest.version, newest.hash), rows)
-
-    def _row(self, origin: Origin) -> Row:
-        shown = self.tree.published(origin)
-        size, root = (0, b"") if shown is None else (shown[1].size, shown[1].root)
-        return Row(
-            agency=origin.agency,
-            era=origin.era,
-            size=size,
-            root=root,
-            certified_size=min(size, self.store.certified_size(str(origin))),
-            cosigned_size=self.witness.latest(str(origin)).size,
-        )
-
-    def news(self, rows: Sequence[Row]) -> list[Row]:
-        """Return the rows of another node that are ahead of what is held here, or of another history."""
-        return [row for row in rows if row.size and self._is_news(Origin(self.config.ledger, *row.log), row)]
-
-    def is_ahead(self, row: Row) -> bool:
-        """Whether another node shows more leaves of a log, or more of it certified, than is held here.
-
-        A look at memory only: it is asked each time that pulls are scheduled.
-        """
-        mirror, own = self.copy_of(Origin(self.config.ledger, *row.log)), self.frontier.row(row.log)
-        if mirror is None:
-            return False
-        return row.size > mirror.state.size or own is None or row.certified_size > own.certified_size
-
-    def _is_news(self, origin: Origin, row: Row) -> bool:
-        if origin != self.origin and self.copy_of(origin) is None:
-            return False
-        held = self.store.size(str(origin))
-        if row.size > held or self._root_at(origin, row.size) != row.root:
-            return True
-        own = self.frontier.row(row.log)
-        return own is not None and row.certified_size > own.certified_size
-
-    def _root_at(self, origin: Origin, size: int) -> bytes:
-        return root_at(self.store.reader(str(origin)), size)
-
     def _use_card(self) -> None:
         """Sign with the keys of the card in force: at the start, and when a card is sequenced."""
-        placed = self.sequencer.state.authority.card
-        card = None if placed is None else placed.card
+        card = self._card_of(self.sequencer.state)
         self._card_number = 0 if card is None else card.number
-        self.witness = self._open_witness(self._keyring.signer_under(card, "witness"))
-        self.pinning = self._open_pinning(self._keyring.signer_under(card, "desk"))
-        self.node_signer = self._keyring.signer_under(card, "node")
+        self.witness = self._open_witness(self.keyring.signer_under(card, "witness"))
+        self.pinning = self._open_pinning(self.keyring.signer_under(card, "desk"))
+        self.node_signer = self.keyring.signer_under(card, "node")
 
     def _open_witness(self, key: keys.SigningKey) -> Witness:
         logs = HeldLogs(
@@ -286,8 +323,21 @@ class Node:
             own=str(self.origin),
             witness_key=key.public_key,
             reason_to_wait=lambda: self.waiting,
+            promises=self.promises,
         )
         return Witness(self._database, key, witness_key_name(self.config.ledger, self.config.agency), logs)
+
+    @property
+    def promises(self) -> Promises:
+        """What this node's cosignatures bind it to."""
+        return Promises(
+            database=self._database,
+            store=self.store,
+            logs=self.stored,
+            forks=self.forks,
+            agency=self.config.agency,
+            rosters=lambda: self.rosters,
+        )
 
     def _open_pinning(self, desk: keys.SigningKey) -> Pinning:
         return Pinning(
@@ -324,16 +374,6 @@ class Node:
         self._database.close()
         self._keys_database.close()
 
-    @property
-    def waiting(self) -> str | None:
-        """Why nothing is sequenced now, or None."""
-        reason = self._reason_to_wait()
-        if self._own_copy is not None:
-            return f"{reason}; fetched back from the others so far: {self._own_copy.state.size} entries"
-        if reason is None and self.sequencer.state.size == 0:
-            return "its log is not opened yet: ask again in a moment"
-        return reason
-
     def enter_journal(self, now_ms: int) -> Entered | None:
         """Make the desk's entry if its hour has come, and finish what was due for erasure."""
         if self.waiting is not None:
@@ -351,29 +391,14 @@ class Node:
         """Let the desk write the adopt that is due; see `Pinning.adopt_if_due`."""
         return None if self.waiting is not None else self.pinning.adopt_if_due(at, hour)
 
-    def _reason_to_wait(self) -> str | None:
-        if self.refusal is not None:
-            return self.refusal
-        if self.config.agency not in self.rosters[-1].agencies:
-            return f"version {self.rosters[-1].version} of the roster does not name this agency any more"
-        return self.clock_fault or reason_to_wait(
-            len(self._answers), agencies=self._agencies_at_start, on_word=self._on_word
-        )
-
-    @property
-    def is_waiting_for_answers(self) -> bool:
-        """Whether too few agencies have said since this start what they hold of this log."""
-        needed = answers_needed(self._agencies_at_start)
-        return not self._on_word and len(self._answers) < needed
-
     def logs(self) -> list[Origin]:
         """Every log that this node holds, its own first."""
-        return [self.origin, *(mirror.origin for mirror in self.mirrors.values())]
+        return [self.origin, *(mirror.origin for mirror in self.copies.all())]
 
     def states(self) -> dict[str, ChainState]:
         """Return the state of every log that this node holds, by origin, its own first."""
         own = self._own_copy.state if self._own_copy else self.sequencer.state
-        held = [own, *(mirror.state for mirror in self.mirrors.values())]
+        held = [own, *(mirror.state for mirror in self.copies.all())]
         return {str(state.origin): state for state in held}
 
     def keep_cosignatures(self, note: Note, lines: Sequence[SignatureLine]) -> None:
@@ -399,13 +424,14 @@ class Node:
         own = self.sequencer.state.authority
         pins = own.adopt.adopt.cards.values() if own.adopt else ()
         wanted = {pin[1] for pin in pins if pin} | ({own.card.hash} if own.card else set())
-        places = [
-            (origin, placed.place.index)
-            for origin, state in self.states().items()
+        places = {
+            (state.origin.agency, placed.place): (state.origin, placed.place)
+            for state in self.states().values()
             for placed in state.authority.cards
             if placed.hash in wanted
-        ]
-        return format_card_entries(parse_leaf(self.store.leaf(*one)).entry for one in places)
+        }
+        leaves = (self.stored.leaf(*one) for one in places.values())
+        return format_card_entries(leaf.entry for leaf in leaves if leaf is not None)
 
     def faults(self) -> dict[str, str]:
         """By origin, why a mirror does not go on."""
@@ -418,34 +444,6 @@ class Node:
         else:
             self._faults[str(origin)] = text
 
-    def hear(self, agency: str, note: bytes | None) -> None:
-        """Take what another agency holds of this log, at the start or later: a checkpoint, None for nothing.
-
-        Raises `Unproven` for a checkpoint that this log's key did not sign: it is no answer.
-        """
-        if agency in self.mirrors:
-            self._answers[agency] = self.meet_own(agency, note)
-
-    def meet_own(self, who: str, note: bytes | None) -> Answer:
-        """Look at a checkpoint of this log that somebody or something shows; return what it says.
-
-        One that is not of the history here ends this era for this database. Raises as `hear`.
-        """
-        answer = Answer(size=0, root=EMPTY_ROOT)
-        if note is not None:
-            checkpoint, _ = open_checkpoint(note, self._log_verifier)
-            answer = Answer(size=checkpoint.size, root=checkpoint.root)
-        if self.refusal is None:
-            self.refusal = reason_to_refuse(
-                {who: answer},
-                size=self.sequencer.state.size,
-                root_at=lambda size: self._root_at(self.origin, size),
-            )
-        if note is not None:
-            with contextlib.suppress(LedgerError):  # another history: the answer says so
-                self.certification.take(note)
-        return answer
-
     def cosign_newest(self, origin: Origin, now_s: int) -> None:
         """Cosign the newest checkpoint held of another's log, for whoever carries it on."""
         note = self.store.newest_checkpoint(str(origin))
@@ -453,16 +451,11 @@ class Node:
             with contextlib.suppress(LedgerError):  # what forbids it is said to whoever asks for one
                 self.witness.cosign_held(note, now_s)
 
-    @property
-    def unheard(self) -> list[str]:
-        """Agencies that have not answered since this start."""
-        return [name for name in self.others if name not in self._answers]
-
     def found(self, hour: int) -> bool:
         """Sequence the opening if the log is empty and nothing forbids it; return whether it was done."""
         if self.sequencer.state.size or self._reason_to_wait() is not None:
             return False
-        self._instance.write(0, EMPTY_ROOT)
+        self._instance.write(0, EMPTY_ROOT, self.origin.era)
         self.sequencer.open_era(Submission(entry=load_opening(self.config.directory)), hour)
         self.publish()
         return True
@@ -478,7 +471,7 @@ class Node:
         if placed is not None and placed.card.number != self._card_number:
             self._use_card()
         if self.refusal is None:
-            self._instance.write(size, root)
+            self._instance.write(size, root, self.sequencer.origin.era)
 
 
 def open_node(config: Config, passphrase: str, *, on_word: bool) -> Node:

@@ -36,6 +36,7 @@ from ledger.note import NOTE_BYTES_MAX, Note, NoteVerifier, keep_lines, parse_li
 from node.certification import Certification, log_key
 from node.database import Database, Schema
 from node.log_store import LogStore
+from node.promises import Promises
 
 ADD_CHECKPOINT_BYTES_MAX = NOTE_BYTES_MAX + 64 * 45
 """A note, a line for the old size and 63 hashes."""
@@ -244,8 +245,10 @@ class HeldLogs:
         own: str,
         witness_key: bytes,
         reason_to_wait: Callable[[], str | None],
+        promises: Promises,
     ) -> None:
         """``own`` is the origin of this node's log; while it may not sequence, it does not cosign either."""
+        self._promises = promises
         self._store = store
         self._certification = certification
         self._own = own
@@ -271,6 +274,9 @@ class HeldLogs:
                 "being fetched"
             )
         self._certification.check_root(checkpoint)
+        why_not = self._promises.why_not(parse_origin(checkpoint.origin), checkpoint.size, checkpoint.root)
+        if why_not is not None:
+            raise Unproven(f"{checkpoint.origin}: {why_not}")
         if checkpoint.extensions:
             raise Unproven("no log of this ledger has lines after the root")
         self._check_hour(checkpoint, now_s)

@@ -3,6 +3,7 @@
 The sceptic's proof that the document is complete: `tests/test_stranger.py` feeds both verifiers the same
 files and asks for the same verdict, problems and numbers. This file is sections 12 to 14; 1 to 6, 7, and 8 to
 11 are in ``stranger_bytes``, ``stranger_roster``, ``stranger_log``. Short, not fast: it holds a whole log.
+It judges era 1 only, without branches and evidence.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from tests.stranger_bytes import (
 from tests.stranger_log import DOMAIN, State, Who, parse_leaf
 from tests.stranger_roster import check_chain, check_quorum, parse_roster, q, signed_by
 
-UNDECIDED = {"roster.missing", "log.missing", "log.era", "log.level", "adopt.undecided"}
+UNDECIDED = {"roster.missing", "log.missing", "log.level", "adopt.undecided"}
 OWNERS = words(
     "leaf.form leaf.prev leaf.hour entry.ledger entry.agency entry.repeated entry.sunset opening.form "
     "card.chain card.keys adopt.version adopt.key adopt.cards reconcile.era"
@@ -89,6 +90,9 @@ class Log:
                 continue
             try:
                 claims[name] = parse_checkpoint(raw)
+                if claims[name][3][0].count("\n") > 3:
+                    del claims[name]
+                    raise Bad
             except Bad:
                 self.problems.add(("checkpoint.form", None))
         self.claim = claims.get("checkpoint")
@@ -310,7 +314,7 @@ def verify(source: dict[str, bytes] | bytes, ledger_id: bytes, level: str = "lea
     if odd or len(set(files.names)) < len(files.names):
         codes.add("tree.name")
     if any(place and place[1] > 1 for place in map(era_of, files.names)):
-        codes.add("log.era")
+        raise NotImplementedError("sections 11 and 12 on later eras are not written here yet")
     agencies = dict.fromkeys(name for one in versions for name in one["roots"])
     by_hash = {one["hash"]: one for one in versions}
     logs = [Log(files, ledger_id, f"{versions[0]['ledger']}/{name}/1", by_hash) for name in agencies]

@@ -71,6 +71,7 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     kind = v["kind"]
     need(set(v) == {"kind", *KEYS[kind].split()})
     if kind == "agency.card":
+        need(len(raw) <= 1600)
         need(is_text(v["origin"], r"[^/]+/[^/]+/[1-9][0-9]{0,3}"))
         need(all(NAME.fullmatch(part) for part in v["origin"].split("/")[:2]))
         need(

@@ -695,6 +695,15 @@ def an_opening_that_revokes_its_own_desk(log: Log) -> bytes:
     return log.leaf(log.entry([log.card(), log.adopt(), revoke]))
 
 
+@attack("governance.form", opened=False, also=("opening.form", "author.unknown"))
+def an_opening_whose_card_leaves_no_room_for_evidence(log: Log) -> bytes:
+    """Two such openings would not fit in one piece of fork evidence."""
+    many = tuple(key(f"desk {number}").public_key for number in range(16))
+    urls = tuple(f"http://{'a' * 190}{number}" for number in range(8))
+    card = codec.decode(format_governance(log.card(desk_keys=many))) | {"urls": list(urls)}
+    return log.leaf(log.entry([codec.encode(card), log.adopt()]))
+
+
 @attack("revoke.position")
 def a_revocation_that_suspects_the_future(log: Log) -> bytes:
     """Validity never changes later: only what stands can be suspect."""

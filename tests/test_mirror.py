@@ -23,7 +23,7 @@ from node.database import Database
 from node.log_store import LogStore
 from node.mirror import PULL_BUNDLES_MAX, Mirror, pull
 from node.protocol import Request, Response
-from node.sequencer import load_state
+from node.stored_logs import load_state
 from tests import spoiled
 from tests.agencies import found_agencies
 from tests.world import HOUR, Log, World, key, record

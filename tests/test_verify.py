@@ -351,6 +351,13 @@ def test_a_checkpoint_with_a_size_that_is_none(size: str) -> None:
     assert codes(report) == ["checkpoint.form"]
 
 
+@covers("checkpoint.form")
+def test_a_checkpoint_with_an_extension_line() -> None:
+    """A hostile owner would make his notes too large for evidence of a fork."""
+    report = judge(TREE | {CHECKPOINT: signed_checkpoint(DISTRICT, extensions=("x" * 5000,))})
+    assert codes(report) == ["checkpoint.form"]
+
+
 @covers("vkey.differs")
 def test_a_vkey_of_another_key() -> None:
     """A convenience for standard tools, and the place where a thief would put his key."""
@@ -359,11 +366,10 @@ def test_a_vkey_of_another_key() -> None:
     assert (report.verdict, codes(report)) == ("failed", ["vkey.differs"])
 
 
-@covers("log.era")
-def test_a_later_era_is_named_and_not_judged() -> None:
-    """Kept and shown: this version cannot say whether it holds."""
+def test_a_later_era_of_noise_is_no_era() -> None:
+    """Its checkpoint is none, and the log is judged as if it were not there."""
     report = judge(TREE | {"log/district/2/checkpoint": b"x"})
-    assert (report.verdict, codes(report)) == ("incomplete", ["log.era"])
+    assert (report.verdict, codes(report)) == ("failed", ["checkpoint.form"])
 
 
 # Leaves and tiles that a dishonest owner signs

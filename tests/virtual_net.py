@@ -91,13 +91,16 @@ class Net:
         self.peers: dict[str, Peer] = {}
         self.lies: dict[str, Lie] = {}
         """What a peer's answers become on their way."""
+        self.secrets: dict[str, list[str]] = {}
+        """By agency, names of secrets that its key file has beside those it began with."""
         self.blocked: set[tuple[str, str]] = set()
         """(from, to): no request passes."""
 
     def start(self, name: str, number: int = 0, *, on_word: bool = False) -> Peer:
         agency = self.agencies[name]
         chance = Random(f"{name} {number}")
-        secrets = {one: seed(f"{name} {one}") for one in NODE_SECRETS}
+        named = [*NODE_SECRETS, *self.secrets.get(name, ())]
+        secrets = {one: seed(f"{name} {one}") for one in named}
         node = Node(agency.config(), secrets, chance.randbytes, on_word=on_word, host="machine")
         peer = self.peers[name] = Peer(self, agency, node, chance)
         peer.task = self.loop.create_task(peer.service.run(_nothing))
@@ -113,6 +116,16 @@ class Net:
         assert peer.task is not None
         peer.service.stop.set()
         self.loop.run_until_complete(peer.task)
+        peer.node.close()
+
+    def abandon(self, name: str) -> None:
+        """End a node as a kill does: nothing more is written."""
+        peer = self.peers.pop(name)
+        assert peer.task is not None
+        peer.service._enter_journal = _nothing  # type: ignore[method-assign]
+        peer.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            self.loop.run_until_complete(peer.task)
         peer.node.close()
 
     async def carry(self, sender: str, name: str | None, request: Request) -> Response:

@@ -82,6 +82,12 @@ class Log:
     leaves: list[bytes] = field(default_factory=list)
     kept: dict[str, bytes] = field(default_factory=dict)
     """Notes beside the checkpoint, by their file."""
+    start: ChainState | None = None
+    """The state before the first leaf, in a later era."""
+    before: frozenset[bytes] = frozenset()
+    """Entry ids of the eras that a later one keeps."""
+    log_office: str = "log"
+    """Which key signs its checkpoints: another one in each era."""
 
     @property
     def origin(self) -> Origin:
@@ -107,12 +113,18 @@ class Log:
 
     def judge(self, *raws: bytes) -> list[Judged]:
         """What the chain says of further leaves, without taking them."""
-        seen = {judged.leaf.header.entry_id for judged in self.judged() if judged.leaf}
-        return extend(self.state, raws, seen.__contains__)[1]
+        return extend(self.state, raws, self.entry_ids().__contains__)[1]
 
     def judged(self) -> list[Judged]:
-        start = open_log(self.world.ledger_id, self.origin, self.world.rosters)
-        return extend(start, self.leaves, lambda entry_id: False)[1]
+        return extend(self.first, self.leaves, self.before.__contains__)[1]
+
+    def entry_ids(self) -> frozenset[bytes]:
+        """The entries of the log up to here, those of the eras before included."""
+        return self.before | {judged.leaf.header.entry_id for judged in self.judged() if judged.leaf}
+
+    @property
+    def first(self) -> ChainState:
+        return self.start or open_log(self.world.ledger_id, self.origin, self.world.rosters)
 
     def take(self, *raws: bytes) -> None:
         """Append leaves that must be valid."""
@@ -128,15 +140,15 @@ class Log:
 
     def rebuild(self) -> None:
         """Fold the leaves again, after they were changed from outside, signatures unchecked."""
-        start = open_log(self.world.ledger_id, self.origin, self.world.rosters)
-        self.state, _ = extend(start, self.leaves, lambda entry_id: False, lambda batch: [True] * len(batch))
+        unchecked = extend(self.first, self.leaves, lambda entry_id: False, lambda batch: [True] * len(batch))
+        self.state, _ = unchecked
 
     def card(self, **changes: Any) -> Card:
         fields: dict[str, Any] = {
             "origin": str(self.origin),
             "number": 1,
             "before": None,
-            "log_key": self.key("log").public_key,
+            "log_key": self.key(self.log_office).public_key,
             "witness_key": self.key("witness").public_key,
             "node_key": self.key("node").public_key,
             "desk_keys": (self.key("desk").public_key,),
@@ -192,7 +204,8 @@ class Log:
         """The signed note of the whole log, or of its first ``size`` leaves."""
         hashes = [leaf_hash(raw) for raw in self.leaves[:size]]
         return sign_checkpoint(
-            Checkpoint(origin=str(self.origin), size=len(hashes), root=root_of(hashes)), self.key("log")
+            Checkpoint(origin=str(self.origin), size=len(hashes), root=root_of(hashes)),
+            self.key(self.log_office),
         )
 
     def cosigned(
@@ -206,10 +219,11 @@ class Log:
             lines.append(cosign(text, witness_key_name("test", name), secret, 1_800_000_000 + number))
         return note.format_note(text, lines)
 
-    def files(self, size: int | None = None) -> dict[str, bytes]:
+    def files(self, size: int | None = None, branch: bytes = b"") -> dict[str, bytes]:
         """The log, or its first ``size`` leaves, as files of the static tree."""
         base, leaves = self.origin.path, self.leaves[:size]
-        vkey = note.format_vkey(note.verifier_of(str(self.origin), self.key("log").public_key))
+        base += f"/branch/{branch.hex()}" if branch else ""
+        vkey = note.format_vkey(note.verifier_of(str(self.origin), self.key(self.log_office).public_key))
         files = {f"{base}/checkpoint": self.checkpoint(size), f"{base}/vkey": f"{vkey}\n".encode()}
         for file, data in self.kept.items():
             if parse_checkpoint(note.parse_note(data).text).size <= len(leaves):
