@@ -19,13 +19,13 @@ from ledger.branches import START, Branches, History
 from ledger.certify import NO_TRANSITIONS
 from ledger.chain import ChainState, open_era, open_log, reconcile_of
 from ledger.checkpoint import open_checkpoint, parse_checkpoint
-from ledger.errors import LedgerError, Malformed, Undecided
+from ledger.errors import LedgerError, Malformed, Undecided, Unproven
 from ledger.fork import Suspects, check_evidence, parse_evidence
 from ledger.governance import Reconcile
 from ledger.keys import VerifyMany
 from ledger.leaf import parse_leaf
 from ledger.log_verifier import LogVerifier, Progress
-from ledger.merkle import HashReader
+from ledger.merkle import EMPTY_ROOT, HashReader
 from ledger.names import ERA_MAX, Head, Origin
 from ledger.report import Level, LogReport, Problem, sorted_problems
 from ledger.roster import Ends, Roster
@@ -343,7 +343,8 @@ class _Judgement:
         )
         if word in ("part", "ended"):
             if word == "ended":
-                log.demote(min(end.head.size if end.head.era == head.era else 0 for end in ends), "ended")
+                beyond = [end.head for end in ends if lineage.is_ended(head, end)]
+                log.demote(min(end.size if end.era == head.era else 0 for end in beyond), "ended")
             return
         text = f"{head.size} entries of branch {log.branch or 'main'}"
         if word == "open":
@@ -383,8 +384,8 @@ class _Judgement:
                 self._report(era, "evidence.form", f"{file}: {error}")
                 continue
             try:
-                if claim.origin.era != era:
-                    raise Malformed(f"of {claim.origin}")
+                if claim.origin != self._agency.origin(era):
+                    raise Unproven(f"of {claim.origin}")
                 forks.append(check_evidence(raw, suspects))
             except LedgerError as error:
                 self._report(era, "evidence.proof", f"{file}: {error}")
@@ -411,7 +412,7 @@ class _Judgement:
             head = _signed_head(raw, str(self._agency.origin(era)), keys)
             if head is None:
                 self._report(era, "checkpoint.signature", f"{file} is no checkpoint of this era's log key")
-            elif self._branches.holding(head) is None and log is not None:
+            elif head.root != EMPTY_ROOT and self._branches.holding(head) is None and log is not None:
                 text = f"{file}: nobody shows the leaves of a checkpoint of {head.size} entries"
                 if self._is_repaired(era):
                     log.warn(f"{log.origin}: {text}")

@@ -112,10 +112,10 @@ def verify(source: dict[str, bytes] | bytes, ledger_id: bytes, level: str = "lea
     problems = [(code, None, None, FAULTS.get(code, "bundle")) for code in codes]
     for agent in agents:
         agent.judge(cards, level)
-        for code, log, index in agent.problems():
+        for code, log, index, is_signed in agent.found:
             fault = FAULTS.get(code, "bundle")
             if fault in ("owner", "author"):
-                fault = "owner" if agent.is_signed(log) else "bundle"
+                fault = "owner" if is_signed else "bundle"
             problems.append((code, log, index, fault))  # type: ignore[arg-type]
     return report(problems, [log for agent in agents for log in agent.lines()])
 

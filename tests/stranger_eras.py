@@ -44,7 +44,8 @@ class Agency:
         self.files, self.ledger_id, self.name, self.versions = files, ledger_id, name, versions
         self.agency, self.rosters = name.split("/")[1], {one["hash"]: one for one in versions}
         self.logs: list[Log] = []
-        self.found: set[tuple[str, str, int | None]] = set()
+        self.found: set[tuple[str, str, int | None, bool]] = set()
+        """Rule, origin, index, and whether whoever signed the log answers for it."""
         self.log: Log | None = None
         self.set_aside: set[bytes] = set()
 
@@ -53,34 +54,38 @@ class Agency:
     def read(self) -> None:
         names = [name for name in self.files.names if (era_of(name) or ("", 0))[0] == self.agency]
         places = {(era_of(name)[1], branch_of(name)) for name in names} | {(1, "")}  # type: ignore[index]
-        self.eras = sorted({era for era, _ in places})
-        for era in self.eras:
+        for era in sorted({era for era, _ in places}):
             for branch in sorted({branch for one, branch in places if one == era} | {""}):
                 state = State(self.ledger_id, f"{self.name}/{era}", self.rosters)
                 self._read(Log(self.files, state, self.versions, branch))
 
     def _read(self, log: Log) -> None:
-        kept = log.keeps() if log.era > 1 else None
-        if kept:
-            state = self._state_of(kept, log.era)
+        if log.era > 1:
+            kept = log.keeps()
+            state = self._state_of(kept, log.era) if kept else self._last_state(log.era)
             if state is None:
-                self.found.add(("reconcile.missing", log.origin, None))
+                self.found.add(("reconcile.missing", log.origin, None, True))
                 return
-            log.begin(state.next_era(log.origin, kept))
+            log.begin(state.next_era(log.origin, kept or state_head(state)))
         log.run()
         self.logs.append(log)
         name = log.branch.removeprefix("branch/").removesuffix("/")
-        if name and name not in {one.hex() for one in log.state.hashes}:
-            self.found.add(("branch.name", log.origin, None))
+        if name and log.is_whole and name not in {one.hex() for one in log.state.hashes}:
+            self.found.add(("branch.name", log.origin, None, True))
 
     def _state_of(self, head: Head, era: int) -> State | None:
         if head == (1, 0, H(b"")):
             return State(self.ledger_id, f"{self.name}/1", self.rosters)
-        holder = self._holder(head) if head[0] < era else None
+        holder = self._holder(head) if head[0] < era and head[1] else None
         return holder.state_at(head[1]) if holder else None
 
+    def _last_state(self, era: int) -> State | None:
+        """Of the newest earlier era: the state of an opening that does not say what it keeps."""
+        mains = [log for log in self.logs if not log.branch and log.is_proven and log.era < era]
+        return mains[-1].state_at(len(mains[-1].leaves)) if mains else None
+
     def _holder(self, head: Head) -> Log | None:
-        return next((log for log in self.logs if log.has(head)), None)
+        return next((log for log in self.logs if log.is_proven and log.has(head)), None)
 
     # the log, its history
 
@@ -91,20 +96,39 @@ class Agency:
             done = {} if before is None or kept is None else before.done
             log.certify(cards, {v: 0 for v, size in done.items() if size <= kept[1]})  # type: ignore[index]
         mains = [log for log in self.logs if not log.branch]
-        able = [log for log in mains if log.is_proven and log.is_whole and self._is_opened(log)]
+        able = [log for log in mains if log.is_proven and self._is_opened(log)]
         self.log = next((log for log in reversed(able) if not self._is_cut_off(log)), None)
-        self.history = self._history(self.log) if self.log else []
-        self.lists: dict[int, Any] = {}
+        if self.log is None:
+            for log in self.logs:
+                self._name(log, len(log.found))
+            for main in mains if level == "certified" else ():
+                self._ask(main)
+            return
+        self.history = self._history(self.log)
         for era, log in self._openings():
             self._judge_lists(era, log)
         for log in self.logs:
             self._place(log)
-        for era in self.eras:
+        for era in sorted({log.era for log in self.logs}):
             self._judge_evidence(era)
             self._judge_unproven(era)
-        last = self.log or (mains[0] if mains else None)
-        if level == "certified" and last and last.claim and last.certified < last.end:
-            self.found.add(("log.level", last.origin, None))
+        if level == "certified":
+            self._ask(self.log)
+
+    def _ask(self, log: Log) -> None:
+        if log.certified < log.end:
+            self.add(log, "log.level")
+
+    def add(self, log: Log, code: str, index: int | None = None) -> None:
+        """A problem of a branch: nobody but the bearer answers for leaves that were not signed."""
+        self.found.add((code, log.origin, index, log.is_signed))
+
+    def _name(self, log: Log, count: int) -> None:
+        for index, found in enumerate(log.found):
+            for rule in found if index < count else ():
+                self.add(log, rule, index)
+        for code, at in log.problems:
+            self.add(log, code, at)
 
     def _is_opened(self, log: Log) -> bool:
         return bool(log.state.opening) if log.era > 1 else bool(log.found) and not log.found[0]
@@ -155,28 +179,31 @@ class Agency:
             pairs = zip(known[1].state.hashes[: known[0][1]], log.state.hashes, strict=False)
             shared = next((n for n, (a, b) in enumerate(pairs) if a != b), min(known[0][1], len(log.leaves)))
         place = self._standing(log)
-        counts = len(log.found) if place in ("part", "open", "unproven") else shared
-        for index, found in enumerate(log.found[:counts]):
-            self.found |= {(rule, log.origin, index) for rule in found}
-        self.found |= {(code, log.origin, index) for code, index in log.problems}
+        if place == "ended":
+            shared = min(end["size"] if end["era"] == log.era else 0 for end in self._ends_of(log))
+        self._name(log, len(log.found) if place in ("part", "open", "unproven") else shared)
         if place == "open":
-            self.found.add(("log.forked", log.origin, None))
+            self.add(log, "log.forked")
         if place == "late":
             self._owe(log)
 
     def _standing(self, log: Log) -> str:
-        if not (log.is_proven and log.is_whole):
+        if not log.is_proven:
             return "unproven"
         head = log.head
+        if self._ends_of(log):
+            return "ended"
         if self._contains(head):
             return "part"
-        for roster in self.versions:
-            end = roster["ends"].get(self.agency)
-            if end and head[:2] > (end["era"], end["size"]) and log.era < end["next_era"]:
-                return "ended"
         if not self._is_settled_above(log.era):
             return "open"
         return "closed" if self._is_closed(log) else "late"
+
+    def _ends_of(self, log: Log) -> list[Any]:
+        """The `ends` beyond which a branch lies."""
+        return [
+            end for end in log.ends if log.head[:2] > (end["era"], end["size"]) and log.era < end["next_era"]
+        ]
 
     def _is_closed(self, log: Log) -> bool:
         for head, opened in self.history:
@@ -193,7 +220,7 @@ class Agency:
         assert self.log is not None
         for leaf in shown(log.leaves, self.ledger_id):
             if leaf["id"] not in self.log.state.seen | self.set_aside and not BOUND & leaf["kinds"]:
-                self.found.add(("log.owed", log.origin, None))
+                self.add(log, "log.owed")
 
     # the lists
 
@@ -203,7 +230,7 @@ class Agency:
         heads = sorted(map(head_of, opening["closes"]), key=lambda head: (head[2], head[0], head[1]))
         holders = [self._holder(head) for head in heads]
         if None in holders:
-            self.found.add(("reconcile.missing", log.origin, None))
+            self.add(log, "reconcile.missing", 0)
             return
         state, met = log.state_at(1), set(log.state_at(1).seen)
         state.opening = opening | {"carried": [2**62, b""]}
@@ -223,7 +250,7 @@ class Agency:
                     carried.append(H(b"\0" + leaf["id"]))
         for name, hashes in (("carried", carried), ("set_aside", aside)):
             if opening[name] != [len(hashes), root_of(hashes)]:
-                self.found.add(("reconcile.lists", log.origin, None))
+                self.add(log, "reconcile.lists", 0)
 
     # evidence
 
@@ -231,7 +258,7 @@ class Agency:
         try:
             return self.files.read(f"log/{self.agency}/{era}/{name}")
         except Bad:
-            self.found.add(("tree.limit", f"{self.name}/{era}", None))
+            self.found.add(("tree.limit", f"{self.name}/{era}", None, True))
             return None
 
     def _log_keys(self, era: int) -> set[bytes]:
@@ -248,11 +275,11 @@ class Agency:
         for number in range(64):
             raw = self._file(era, f"evidence/{number}")
             if raw is None:
-                continue
+                return
             try:
                 piece = parse_evidence(raw)
             except Bad:
-                self.found.add(("evidence.form", origin, None))
+                self.found.add(("evidence.form", origin, None, True))
                 continue
             try:
                 if piece["form"] == "opening":
@@ -260,10 +287,10 @@ class Agency:
                 else:
                     check_notes(piece, origin, self._log_keys(era))
             except Bad:
-                self.found.add(("evidence.proof", origin, None))
+                self.found.add(("evidence.proof", origin, None, True))
                 continue
             if not self._is_settled_above(era):
-                self.found.add(("log.forked", origin, None))
+                self.found.add(("log.forked", origin, None, True))
 
     def _roots(self) -> set[bytes]:
         return {one["roots"][self.agency] for one in self.versions if self.agency in one["roots"]}
@@ -273,33 +300,28 @@ class Agency:
         for number in range(64):
             raw = self._file(era, f"unproven/{number}")
             if raw is None:
-                continue
+                return
             try:
                 claim = parse_checkpoint(raw)
-                need(claim[3][0].count("\n") == 3)
+                need(claim[0] == origin)
+                need(any(is_signed(claim[3], origin, key) for key in self._log_keys(era)))
             except Bad:
-                self.found.add(("checkpoint.form", origin, None))
+                self.found.add(("checkpoint.signature", origin, None, True))
                 continue
-            if claim[0] != origin:
-                self.found.add(("checkpoint.origin", origin, None))
-            elif not any(is_signed(claim[3], origin, key) for key in self._log_keys(era)):
-                self.found.add(("checkpoint.signature", origin, None))
-            elif not self._is_settled_above(era) and not self._is_shown((era, claim[1], claim[2])):
-                self.found.add(("log.unproven", origin, None))
+            if not self._is_settled_above(era) and not self._is_shown((era, claim[1], claim[2])):
+                self.found.add(("log.unproven", origin, None, True))
 
     def _is_shown(self, head: Head) -> bool:
-        return any(log.is_proven and log.has(head) for log in self.logs)
+        return head[1:] == (0, H(b"")) or self._holder(head) is not None
 
     # the report
 
-    def problems(self) -> set[tuple[str, str, int | None]]:
-        return self.found
-
-    def is_signed(self, origin: str) -> bool:
-        return any(log.is_proven for log in self.logs if log.origin == origin and not log.branch)
-
     def lines(self) -> list[Log]:
         return [log for log in self.logs if not log.branch]
+
+
+def state_head(state: State) -> Head:
+    return state.era, len(state.hashes), root_of(state.hashes)
 
 
 def is_signed(note: Any, origin: str, key: bytes) -> bool:
@@ -338,7 +360,6 @@ def parse_evidence(raw: bytes) -> dict[str, Any]:
         sides = [parse_opening_side(one) for one in v[2:]]
         need(v[2] < v[3])
         need(sides[0]["card"]["origin"] == sides[1]["card"]["origin"])
-        need(sides[0]["card"]["log_key"] != sides[1]["card"]["log_key"])
         return {"form": v[1], "sides": sides}
     need(len(v) == (4 if v[1] == "size" else 7) and type(v[2]) is bytes and type(v[3]) is bytes)
     claims = [parse_checkpoint(one) for one in v[2:4]]
@@ -351,7 +372,6 @@ def parse_evidence(raw: bytes) -> dict[str, Any]:
     for side in v[5:]:
         need(type(side) is list and len(side) == 2 and is_bytes(side[0]) and type(side[1]) is list)
         need(all(map(is_bytes, side[1])))
-    need(v[5][0] != v[6][0])
     return {"form": v[1], "claims": claims, "index": v[4], "sides": v[5:]}
 
 
@@ -359,7 +379,7 @@ def parse_opening_side(v: Any) -> dict[str, Any]:
     need(type(v) is list and len(v) == 5 and type(v[0]) is bytes and is_bytes(v[1], 64))
     need(type(v[2]) is bytes and is_int(v[3]) and type(v[4]) is list and all(map(is_bytes, v[4])))
     header, card = parse_header(v[0]), parse_body(v[2])
-    need(header["public"] and card["kind"] == "agency.card")
+    need(card["kind"] == "agency.card")
     return {"header": header, "signature": v[1], "card": card, "place": v[3], "path": v[4]}
 
 
@@ -368,6 +388,7 @@ def check_notes(piece: dict[str, Any], origin: str, keys: set[bytes]) -> None:
     need(claims[0][0] == origin)
     need(any(all(is_signed(claim[3], origin, key) for claim in claims) for key in keys))
     if piece["form"] == "leaf":
+        need(piece["sides"][0][0] != piece["sides"][1][0])
         lefts = []
         for claim, (leaf, path) in zip(claims, piece["sides"], strict=True):
             root, left = lead(leaf, piece["index"], claim[1], path)
@@ -377,10 +398,11 @@ def check_notes(piece: dict[str, Any], origin: str, keys: set[bytes]) -> None:
 
 
 def check_openings(piece: dict[str, Any], origin: str, ledger_id: bytes, roots: set[bytes]) -> None:
+    need(piece["sides"][0]["card"]["log_key"] != piece["sides"][1]["card"]["log_key"])
     for side in piece["sides"]:
         header, card = side["header"], side["card"]
         need(card["origin"] == origin and header["ledger"] == ledger_id)
-        need(header["agency"] == origin.split("/")[1] and header["author"] in roots)
+        need(header["public"] and header["agency"] == origin.split("/")[1] and header["author"] in roots)
         need(verifies(header["author"], DOMAIN + header["raw"], side["signature"]))
         need(side["place"] < header["count"])
         need(lead(card["record_hash"], side["place"], header["count"], side["path"])[0] == header["root"])

@@ -41,7 +41,7 @@ class Log:
         self.problems: set[tuple[str, int | None]] = set()
         self.claim: Claim | None = None
         self.public = self.private = self.certified = 0
-        self.is_proven = self.is_whole = False
+        self.is_signed = self.is_whole = False
         self.leaves: list[bytes] = []
         self.found: list[set[str]] = []
         self.whos: dict[int, Who] = {}
@@ -79,6 +79,10 @@ class Log:
     def has(self, head: Head) -> bool:
         held = self.state.hashes[: head[1]]
         return self.era == head[0] and len(held) == head[1] and root_of(held) == head[2]
+
+    @property
+    def is_proven(self) -> bool:
+        return self.is_whole and self.is_signed
 
     @property
     def head(self) -> Head:
@@ -197,14 +201,14 @@ class Log:
         if card is None:
             return
         assert self.claim is not None
+        if self.era > 1 and self.state.opening and size < 1 + self.state.announced:
+            self.problems.add(("checkpoint.carried", None))
         if size <= len(self.state.hashes) and size <= self.claim[1]:
             if root_of(self.state.hashes[:size]) != root:
                 self.problems.add(("checkpoint.root", None))
             else:
                 self.good.append((note, size))
-                if self.era > 1 and size < 1 + self.state.announced:
-                    self.problems.add(("checkpoint.carried", None))
-                self.is_proven = self.is_proven or name == "checkpoint"
+                self.is_signed = self.is_signed or name == "checkpoint"
         elif whole:
             self.problems.add(("log.missing", None))
 
