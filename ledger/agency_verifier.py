@@ -17,7 +17,7 @@ from ledger import lineage, note, tree
 from ledger.authority import SignedCard
 from ledger.branches import START, Branches, History
 from ledger.certify import NO_TRANSITIONS
-from ledger.chain import ChainState, open_era, open_log, reconcile_of
+from ledger.chain import ChainState, head_of, open_era, open_log, reconcile_of
 from ledger.checkpoint import open_checkpoint, parse_checkpoint
 from ledger.errors import LedgerError, Malformed, Undecided, Unproven
 from ledger.fork import Suspects, check_evidence, parse_evidence
@@ -130,14 +130,11 @@ class AgencyVerifier:
         """Find the certified size of each branch, era after era."""
         for log in self.logs:
             kept = log.start.kept
-            before = self._holding(kept) if kept else None
             transitions = dict(NO_TRANSITIONS)
-            if before is not None and kept is not None:
-                transitions = {
-                    version: one
-                    for version, one in before.certified.transitions.items()
-                    if not _is_beyond(one, kept)
-                }
+            for before in self._holders(kept) if kept else ():
+                for version, one in before.certified.transitions.items():
+                    if kept and not _is_beyond(one, kept):
+                        transitions.setdefault(version, one)
             log.certify(cards, transitions)
 
     def judge(self, level: Level) -> None:
@@ -280,9 +277,22 @@ class AgencyVerifier:
         return open_era(state, peek.era), lambda entry_id: log.has_before(kept.size, entry_id)
 
     def _holding(self, head: Head) -> LogVerifier | None:
-        """A branch that has this state."""
-        of_era = [log for log in self.logs if log.origin.era == head.era and log.is_whole]
-        return next((log for log in of_era if log.root_at(head.size) == head.root), None)
+        """The first branch that has this state: all of them agree on it."""
+        return next(self._holders(head), None)
+
+    def _holders(self, head: Head) -> Iterator[LogVerifier]:
+        of_era = (log for log in self.logs if log.origin.era == head.era and log.is_whole)
+        return (log for log in of_era if log.root_at(head.size) == head.root)
+
+    def is_settled(self, log: LogVerifier) -> bool:
+        """Whether the opening of this branch's era is certified, in whichever branch; at n = 1, sequenced."""
+        opened = log.state_at(1)
+        if opened is None:
+            return False
+        roster = opened.authority.roster
+        if roster is not None and len(roster.agencies) == 1:
+            return True
+        return any(one.certified.size > 0 for one in self._holders(head_of(opened)))
 
 
 class _Judgement:
@@ -296,7 +306,7 @@ class _Judgement:
         self._branches = Branches(reads)
         self._history: History = self._branches.history(_read_of(log).head)
         self._eras = {head.era: self._era_log(head) for head in self._history}
-        self._settled = [era for era, one in self._eras.items() if one and _is_settled(one)]
+        self._settled = [era for era, one in self._eras.items() if one and agency.is_settled(one)]
         self._closes: list[Head] = []
         self._set_aside: set[bytes] = set()
 
@@ -426,15 +436,6 @@ class _Judgement:
 def _read_of(log: LogVerifier) -> _Read:
     head = Head(log.origin.era, log.state.size, log.state.tree.root())
     return _Read(verifier=log, head=head, kept=log.start.kept, reader=_TreeTiles(log))
-
-
-def _is_settled(log: LogVerifier) -> bool:
-    """Whether an era's opening is certified; at n = 1, sequenced."""
-    opened = log.state_at(1)
-    roster = opened.authority.roster if opened else None
-    if roster is not None and len(roster.agencies) == 1:
-        return True
-    return log.certified.size > 0
 
 
 def _is_cut_off(log: LogVerifier, version: int, end: Ends) -> bool:

@@ -92,9 +92,9 @@ class Agency:
     def judge(self, cards: dict[bytes, dict[str, Any]], level: str) -> None:
         for log in self.logs:
             kept = log.state.kept
-            before = self._holder(kept) if kept else None
-            done = {} if before is None or kept is None else before.done
-            log.certify(cards, {v: 0 for v, size in done.items() if size <= kept[1]})  # type: ignore[index]
+            before = [one for one in self.logs if kept and one.is_proven and one.has(kept)]
+            done = [v for one in before for v, size in one.done.items() if kept and size <= kept[1]]
+            log.certify(cards, dict.fromkeys(done, 0))
         mains = [log for log in self.logs if not log.branch]
         able = [log for log in mains if log.is_proven and self._is_opened(log)]
         self.log = next((log for log in reversed(able) if not self._is_cut_off(log)), None)
@@ -165,7 +165,8 @@ class Agency:
         return any(head[0] > era and self._is_settled(head, log) for head, log in self.history)
 
     def _is_settled(self, head: Head, log: Log) -> bool:
-        if log.certified:
+        opening = (log.era, 1, log.state.hashes[0]) if log.state.hashes else log.head
+        if any(one.certified for one in self.logs if one.is_proven and one.has(opening)):
             return True
         return head[0] > 1 and len(log.whos[1].roster["roots"]) == 1
 
