@@ -62,6 +62,7 @@ class Log:
             width = min(256, claim[1])
             raw = self.read(tile_path("entries", 0, width)) if width else None
             leaves = split_bundle(raw or b"", width)
+            need(len(leaves) == width and sum(2 + len(one) for one in leaves) == len(raw or b""))
             records = [parsed(body) for body in parse_leaf(leaves[0])["bodies"]]
             return next(head_of(one["kept"]) for one in records if one and one["kind"] == "log.reconcile")
         except (Bad, IndexError, StopIteration):
