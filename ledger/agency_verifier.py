@@ -139,6 +139,7 @@ class AgencyVerifier:
 
     def judge(self, level: Level) -> None:
         """Say what belongs to the log, after `certify`, and what follows for everything else."""
+        self._check_ends()
         log = self._log()
         if log is None:
             if level == "certified":
@@ -189,13 +190,41 @@ class AgencyVerifier:
         return Origin(self.rosters[0].ledger, self.agency, era)
 
     def _log(self) -> LogVerifier | None:
-        """The history that is the log: the main branch of the last era with a valid opening, not cut off."""
-        ends = self.ends()
-        for log in reversed(self.mains):
-            end = next((end for version, end in ends if _is_cut_off(log, version, end)), None)
-            if log.is_whole and end is None and (log.state.moving or log.origin.era == 1):
-                return log
-        return None
+        """The history that is the log: the first branch of the last era that may be it."""
+        return next((log for log in self._latest_first() if self._may_be_log(log)), None)
+
+    def _check_ends(self) -> None:
+        """Where a roster ends the log, some branch has that state if one is as long."""
+        for _, end in self.ends():
+            of_era = [log for log in self.logs if log.origin.era == end.head.era]
+            roots = {root for log in of_era if (root := log.root_at(end.head.size)) is not None}
+            if roots and end.head.root not in roots:
+                text = f"the roster ends this log at {end.head.size} entries with another root"
+                of_era[0].add("checkpoint.root", text)
+
+    def _latest_first(self) -> list[LogVerifier]:
+        return sorted(self.logs, key=lambda log: -log.origin.era)  # stable: the main branch stays first
+
+    def _may_be_log(self, log: LogVerifier) -> bool:
+        """Whether a proven branch has a valid opening, is not cut off, and is not another than was ended."""
+        if not log.is_whole or not (log.state.moving or log.origin.era == 1) or self.is_cut_off(log):
+            return False
+        heads = [end.head for _, end in self.ends() if end.head.era == log.origin.era]
+        return all(log in held for head in heads if (held := list(self._holders(head))))
+
+    def is_cut_off(self, log: LogVerifier) -> bool:
+        """Whether an opening lies beyond an ``ends``, or (by the old root key) ignores it."""
+        opened = log.state_at(1)
+        roster = opened.authority.roster if opened else None
+        if log.start.kept is None or roster is None:
+            return False
+        era = log.origin.era
+        return any(lineage.is_cut_off(era, roster.version, version, end) for version, end in self.ends())
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether the newest roster version in hand has no such agency."""
+        return self.agency not in self.rosters[-1].agencies
 
     def ends(self) -> list[tuple[int, Ends]]:
         """What the roster versions state as this agency's ends."""
@@ -357,10 +386,12 @@ class _Judgement:
                 log.demote(min(end.size if end.era == head.era else 0 for end in beyond), "ended")
             return
         text = f"{head.size} entries of branch {log.branch or 'main'}"
+        if self._agency.is_cut_off(log) or (word == "open" and self._is_gone()):
+            word = "ended"
         if word == "open":
             log.add("log.forked", f"{text} contradict the log, and no later era is certified", None)
             return
-        part = self._shared(read)
+        part = 0 if word == "ended" else self._shared(read)
         log.demote(part, word)
         log.warn(f"{log.origin}: {text} from index {part} on are {word}, no part of the log")
         if word == "late":
@@ -382,7 +413,12 @@ class _Judgement:
         return self._log.has_before(self._log.state.size, entry_id)
 
     def _is_repaired(self, era: int) -> bool:
-        return any(later > era for later in self._settled)
+        return any(later > era for later in self._settled) or self._is_gone()
+
+    def _is_gone(self) -> bool:
+        """Whether the agency was dropped at a state of this history: nobody can open an era after it."""
+        heads = [end.head for _, end in self._agency.ends()][-1:]
+        return self._agency.is_dropped and any(self._branches.contains(self._history, one) for one in heads)
 
     def _judge_evidence(self, era: int) -> None:
         forks = []
@@ -436,17 +472,6 @@ class _Judgement:
 def _read_of(log: LogVerifier) -> _Read:
     head = Head(log.origin.era, log.state.size, log.state.tree.root())
     return _Read(verifier=log, head=head, kept=log.start.kept, reader=_TreeTiles(log))
-
-
-def _is_cut_off(log: LogVerifier, version: int, end: Ends) -> bool:
-    """Whether an opening lies beyond an ``ends``, or (by the old root key) ignores it."""
-    kept = log.start.kept
-    opened = log.state_at(1)
-    roster = opened.authority.roster if opened else None
-    if kept is None or roster is None:
-        return False
-    is_later = log.origin.era >= end.next_era
-    return roster.version < version if is_later else log.origin.era > end.head.era
 
 
 def _is_beyond(transition: note.Note, kept: Head) -> bool:

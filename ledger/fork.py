@@ -287,9 +287,9 @@ def _are_hashes(values: list[Any]) -> bool:
 
 def _read_card(side: list[Any]) -> Card:
     match side:
-        case [bytes(header), bytes(signature), bytes(body), int(), list(path)] if (
-            len(signature) == keys.SIGNATURE_BYTES and _are_hashes(path)
-        ):
+        case [bytes(header), bytes(signature), bytes(body), int(), list(path)] if len(
+            signature
+        ) == keys.SIGNATURE_BYTES and _are_hashes(path):
             parse_header(header)
             card = parse_governance(body)
             if isinstance(card, Card):

@@ -23,7 +23,17 @@ from tests.stranger_bytes import (
     unpack,
     verifies,
 )
-from tests.stranger_log import BOUND, DOMAIN, Head, State, head_of, parse_body, parse_header, parse_leaf
+from tests.stranger_log import (
+    BOUND,
+    DOMAIN,
+    Head,
+    State,
+    end_of,
+    head_of,
+    parse_body,
+    parse_header,
+    parse_leaf,
+)
 from tests.stranger_tree import Log, parsed
 
 TABLE = [
@@ -96,8 +106,9 @@ class Agency:
             done = [v for one in before for v, size in one.done.items() if kept and size <= kept[1]]
             log.certify(cards, dict.fromkeys(done, 0))
         mains = [log for log in self.logs if not log.branch]
-        able = [log for log in mains if log.is_proven and self._is_opened(log)]
-        self.log = next((log for log in reversed(able) if not self._is_cut_off(log)), None)
+        self._check_ends()
+        latest = sorted(self.logs, key=lambda log: -log.era)
+        self.log = next((log for log in latest if self._may_be_log(log)), None)
         if self.log is None:
             for log in self.logs:
                 self._name(log, len(log.found))
@@ -130,20 +141,41 @@ class Agency:
         for code, at in log.problems:
             self.add(log, code, at)
 
+    def _ends(self) -> list[Any]:
+        return [one["ends"][self.agency] for one in self.versions if self.agency in one["ends"]]
+
+    def _check_ends(self) -> None:
+        """If a branch is as long as an `ends` says, one has its root."""
+        for end in self._ends():
+            of_era = [log for log in self.logs if log.era == end["era"]]
+            held = [log for log in of_era if len(log.state.hashes) >= end["size"] and log.claim]
+            if held and not any(log.has(end_of(end)) for log in held):
+                self.add(of_era[0], "checkpoint.root")
+
+    def _may_be_log(self, log: Log) -> bool:
+        if not log.is_proven or not self._is_opened(log) or self._is_cut_off(log):
+            return False
+        heads = [end_of(end) for end in self._ends() if end["era"] == log.era]
+        return all(log.has(head) for head in heads if self._holder(head))
+
+    def _is_gone(self) -> bool:
+        """Whether the agency was dropped at a state of the log."""
+        ends = self._ends()[-1:]
+        is_named = self.agency in self.versions[-1]["roots"]
+        return not is_named and any(self._contains(end_of(end)) for end in ends)
+
     def _is_opened(self, log: Log) -> bool:
         return bool(log.state.opening) if log.era > 1 else bool(log.found) and not log.found[0]
 
     def _is_cut_off(self, log: Log) -> bool:
-        for roster in self.versions:
+        adopted = log.whos[1].roster if log.era > 1 and 1 in log.whos else None
+        for roster in self.versions if adopted else ():
             end = roster["ends"].get(self.agency)
             if end and end["era"] < log.era < end["next_era"]:
                 return True
-            if end and log.era >= end["next_era"] and self._adopted(log) < roster["version"]:
+            if end and log.era >= end["next_era"] and adopted["version"] < roster["version"]:
                 return True
         return False
-
-    def _adopted(self, log: Log) -> int:
-        return log.whos[1].roster["version"]  # type: ignore[no-any-return]
 
     def _history(self, log: Log) -> list[tuple[Head, Log]]:
         found, head = [], log.head
@@ -162,7 +194,8 @@ class Agency:
         return [(head[0], log) for head, log in self.history if head[0] > 1]
 
     def _is_settled_above(self, era: int) -> bool:
-        return any(head[0] > era and self._is_settled(head, log) for head, log in self.history)
+        settled = any(head[0] > era and self._is_settled(head, log) for head, log in self.history)
+        return settled or self._is_gone()
 
     def _is_settled(self, head: Head, log: Log) -> bool:
         opening = (log.era, 1, log.state.hashes[0]) if log.state.hashes else log.head
@@ -181,7 +214,8 @@ class Agency:
             shared = next((n for n, (a, b) in enumerate(pairs) if a != b), min(known[0][1], len(log.leaves)))
         place = self._standing(log)
         if place == "ended":
-            shared = min(end["size"] if end["era"] == log.era else 0 for end in self._ends_of(log))
+            beyond = self._ends_of(log)
+            shared = min((end["size"] if end["era"] == log.era else 0 for end in beyond), default=0)
         self._name(log, len(log.found) if place in ("part", "open", "unproven") else shared)
         if place == "open":
             self.add(log, "log.forked")
@@ -196,8 +230,10 @@ class Agency:
             return "ended"
         if self._contains(head):
             return "part"
-        if not self._is_settled_above(log.era):
-            return "open"
+        if self._is_cut_off(log):
+            return "ended"
+        if not any(at[0] > log.era and self._is_settled(at, one) for at, one in self.history):
+            return "ended" if self._is_gone() else "open"
         return "closed" if self._is_closed(log) else "late"
 
     def _ends_of(self, log: Log) -> list[Any]:
