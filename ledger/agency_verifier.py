@@ -17,15 +17,15 @@ from ledger import lineage, note, tree
 from ledger.authority import SignedCard
 from ledger.branches import START, Branches, History
 from ledger.certify import NO_TRANSITIONS
-from ledger.chain import ChainState, open_era, open_log, reconcile_of
+from ledger.chain import ChainState, head_of, open_era, open_log, reconcile_of
 from ledger.checkpoint import open_checkpoint, parse_checkpoint
-from ledger.errors import LedgerError, Malformed, Undecided
+from ledger.errors import LedgerError, Malformed, Undecided, Unproven
 from ledger.fork import Suspects, check_evidence, parse_evidence
 from ledger.governance import Reconcile
 from ledger.keys import VerifyMany
 from ledger.leaf import parse_leaf
 from ledger.log_verifier import LogVerifier, Progress
-from ledger.merkle import HashReader
+from ledger.merkle import EMPTY_ROOT, HashReader
 from ledger.names import ERA_MAX, Head, Origin
 from ledger.report import Level, LogReport, Problem, sorted_problems
 from ledger.roster import Ends, Roster
@@ -130,18 +130,16 @@ class AgencyVerifier:
         """Find the certified size of each branch, era after era."""
         for log in self.logs:
             kept = log.start.kept
-            before = self._holding(kept) if kept else None
             transitions = dict(NO_TRANSITIONS)
-            if before is not None and kept is not None:
-                transitions = {
-                    version: one
-                    for version, one in before.certified.transitions.items()
-                    if not _is_beyond(one, kept)
-                }
+            for before in self._holders(kept) if kept else ():
+                for version, one in before.certified.transitions.items():
+                    if kept and not _is_beyond(one, kept):
+                        transitions.setdefault(version, one)
             log.certify(cards, transitions)
 
     def judge(self, level: Level) -> None:
         """Say what belongs to the log, after `certify`, and what follows for everything else."""
+        self._check_ends()
         log = self._log()
         if log is None:
             if level == "certified":
@@ -192,13 +190,41 @@ class AgencyVerifier:
         return Origin(self.rosters[0].ledger, self.agency, era)
 
     def _log(self) -> LogVerifier | None:
-        """The history that is the log: the main branch of the last era with a valid opening, not cut off."""
-        ends = self.ends()
-        for log in reversed(self.mains):
-            end = next((end for version, end in ends if _is_cut_off(log, version, end)), None)
-            if log.is_whole and end is None and (log.state.moving or log.origin.era == 1):
-                return log
-        return None
+        """The history that is the log: the first branch of the last era that may be it."""
+        return next((log for log in self._latest_first() if self._may_be_log(log)), None)
+
+    def _check_ends(self) -> None:
+        """Where a roster ends the log, some branch has that state if one is as long."""
+        for _, end in self.ends():
+            of_era = [log for log in self.logs if log.origin.era == end.head.era]
+            roots = {root for log in of_era if (root := log.root_at(end.head.size)) is not None}
+            if roots and end.head.root not in roots:
+                text = f"the roster ends this log at {end.head.size} entries with another root"
+                of_era[0].add("checkpoint.root", text)
+
+    def _latest_first(self) -> list[LogVerifier]:
+        return sorted(self.logs, key=lambda log: -log.origin.era)  # stable: the main branch stays first
+
+    def _may_be_log(self, log: LogVerifier) -> bool:
+        """Whether a proven branch has a valid opening, is not cut off, and is not another than was ended."""
+        if not log.is_whole or not (log.state.moving or log.origin.era == 1) or self.is_cut_off(log):
+            return False
+        heads = [end.head for _, end in self.ends() if end.head.era == log.origin.era]
+        return all(log in held for head in heads if (held := list(self._holders(head))))
+
+    def is_cut_off(self, log: LogVerifier) -> bool:
+        """Whether an opening lies beyond an ``ends``, or (by the old root key) ignores it."""
+        opened = log.state_at(1)
+        roster = opened.authority.roster if opened else None
+        if log.start.kept is None or roster is None:
+            return False
+        era = log.origin.era
+        return any(lineage.is_cut_off(era, roster.version, version, end) for version, end in self.ends())
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether the newest roster version in hand has no such agency."""
+        return self.agency not in self.rosters[-1].agencies
 
     def ends(self) -> list[tuple[int, Ends]]:
         """What the roster versions state as this agency's ends."""
@@ -280,9 +306,22 @@ class AgencyVerifier:
         return open_era(state, peek.era), lambda entry_id: log.has_before(kept.size, entry_id)
 
     def _holding(self, head: Head) -> LogVerifier | None:
-        """A branch that has this state."""
-        of_era = [log for log in self.logs if log.origin.era == head.era and log.is_whole]
-        return next((log for log in of_era if log.root_at(head.size) == head.root), None)
+        """The first branch that has this state: all of them agree on it."""
+        return next(self._holders(head), None)
+
+    def _holders(self, head: Head) -> Iterator[LogVerifier]:
+        of_era = (log for log in self.logs if log.origin.era == head.era and log.is_whole)
+        return (log for log in of_era if log.root_at(head.size) == head.root)
+
+    def is_settled(self, log: LogVerifier) -> bool:
+        """Whether the opening of this branch's era is certified, in whichever branch; at n = 1, sequenced."""
+        opened = log.state_at(1)
+        if opened is None:
+            return False
+        roster = opened.authority.roster
+        if roster is not None and len(roster.agencies) == 1:
+            return True
+        return any(one.certified.size > 0 for one in self._holders(head_of(opened)))
 
 
 class _Judgement:
@@ -296,7 +335,7 @@ class _Judgement:
         self._branches = Branches(reads)
         self._history: History = self._branches.history(_read_of(log).head)
         self._eras = {head.era: self._era_log(head) for head in self._history}
-        self._settled = [era for era, one in self._eras.items() if one and _is_settled(one)]
+        self._settled = [era for era, one in self._eras.items() if one and agency.is_settled(one)]
         self._closes: list[Head] = []
         self._set_aside: set[bytes] = set()
 
@@ -343,13 +382,16 @@ class _Judgement:
         )
         if word in ("part", "ended"):
             if word == "ended":
-                log.demote(min(end.head.size if end.head.era == head.era else 0 for end in ends), "ended")
+                beyond = [end.head for end in ends if lineage.is_ended(head, end)]
+                log.demote(min(end.size if end.era == head.era else 0 for end in beyond), "ended")
             return
         text = f"{head.size} entries of branch {log.branch or 'main'}"
+        if self._agency.is_cut_off(log) or (word == "open" and self._is_gone()):
+            word = "ended"
         if word == "open":
             log.add("log.forked", f"{text} contradict the log, and no later era is certified", None)
             return
-        part = self._shared(read)
+        part = 0 if word == "ended" else self._shared(read)
         log.demote(part, word)
         log.warn(f"{log.origin}: {text} from index {part} on are {word}, no part of the log")
         if word == "late":
@@ -371,7 +413,12 @@ class _Judgement:
         return self._log.has_before(self._log.state.size, entry_id)
 
     def _is_repaired(self, era: int) -> bool:
-        return any(later > era for later in self._settled)
+        return any(later > era for later in self._settled) or self._is_gone()
+
+    def _is_gone(self) -> bool:
+        """Whether the agency was dropped at a state of this history: nobody can open an era after it."""
+        heads = [end.head for _, end in self._agency.ends()][-1:]
+        return self._agency.is_dropped and any(self._branches.contains(self._history, one) for one in heads)
 
     def _judge_evidence(self, era: int) -> None:
         forks = []
@@ -383,8 +430,8 @@ class _Judgement:
                 self._report(era, "evidence.form", f"{file}: {error}")
                 continue
             try:
-                if claim.origin.era != era:
-                    raise Malformed(f"of {claim.origin}")
+                if claim.origin != self._agency.origin(era):
+                    raise Unproven(f"of {claim.origin}")
                 forks.append(check_evidence(raw, suspects))
             except LedgerError as error:
                 self._report(era, "evidence.proof", f"{file}: {error}")
@@ -411,7 +458,7 @@ class _Judgement:
             head = _signed_head(raw, str(self._agency.origin(era)), keys)
             if head is None:
                 self._report(era, "checkpoint.signature", f"{file} is no checkpoint of this era's log key")
-            elif self._branches.holding(head) is None and log is not None:
+            elif head.root != EMPTY_ROOT and self._branches.holding(head) is None and log is not None:
                 text = f"{file}: nobody shows the leaves of a checkpoint of {head.size} entries"
                 if self._is_repaired(era):
                     log.warn(f"{log.origin}: {text}")
@@ -425,26 +472,6 @@ class _Judgement:
 def _read_of(log: LogVerifier) -> _Read:
     head = Head(log.origin.era, log.state.size, log.state.tree.root())
     return _Read(verifier=log, head=head, kept=log.start.kept, reader=_TreeTiles(log))
-
-
-def _is_settled(log: LogVerifier) -> bool:
-    """Whether an era's opening is certified; at n = 1, sequenced."""
-    opened = log.state_at(1)
-    roster = opened.authority.roster if opened else None
-    if roster is not None and len(roster.agencies) == 1:
-        return True
-    return log.certified.size > 0
-
-
-def _is_cut_off(log: LogVerifier, version: int, end: Ends) -> bool:
-    """Whether an opening lies beyond an ``ends``, or (by the old root key) ignores it."""
-    kept = log.start.kept
-    opened = log.state_at(1)
-    roster = opened.authority.roster if opened else None
-    if kept is None or roster is None:
-        return False
-    is_later = log.origin.era >= end.next_era
-    return roster.version < version if is_later else log.origin.era > end.head.era
 
 
 def _is_beyond(transition: note.Note, kept: Head) -> bool:

@@ -29,7 +29,14 @@ from ledger.entry import DOMAIN, parse_header, public_hash
 from ledger.errors import Malformed, Unproven
 from ledger.governance import Card, parse_governance
 from ledger.leaf import Leaf
-from ledger.merkle import HashReader, check_inclusion, prove_inclusion, prove_inclusion_in, root_at
+from ledger.merkle import (
+    HASH_BYTES,
+    HashReader,
+    check_inclusion,
+    prove_inclusion,
+    prove_inclusion_in,
+    root_at,
+)
 from ledger.names import Origin, parse_origin
 from ledger.note import Note, check_note, format_line, format_note, parse_note, verifier_of
 from ledger.tiles import first_difference
@@ -125,7 +132,11 @@ def parse_evidence(raw: bytes) -> Fork:
     match codec.decode(raw, bytes_max=EVIDENCE_BYTES_MAX):
         case [int(version), "size", bytes(one), bytes(two)] if version == VERSION:
             return _claimed_by_notes(raw, one, two, None)
-        case [int(version), "leaf", bytes(one), bytes(two), int(index), list(), list()] if version == VERSION:
+        case [int(version), "leaf", bytes(one), bytes(two), int(index), list(left), list(right)] if (
+            version == VERSION
+        ):
+            for side in (left, right):
+                _read_leaf_side(side)
             return _claimed_by_notes(raw, one, two, index)
         case [int(version), "opening", list(one), list(two)] if version == VERSION:
             origins = {parse_origin(_read_card(side).origin) for side in (one, two)}
@@ -253,7 +264,7 @@ def _check_leaves(value: list[Any], index: int) -> None:
 
 def _read_leaf_side(side: list[Any]) -> tuple[bytes, list[bytes]]:
     match side:
-        case [bytes(leaf), list(path)] if all(isinstance(one, bytes) for one in path):
+        case [bytes(leaf), list(path)] if _are_hashes([leaf, *path]):
             return leaf, path
     raise Malformed("a side is a leaf hash and a path of hashes")
 
@@ -270,11 +281,16 @@ def _left_of(index: int, size: int, path: Sequence[bytes]) -> list[bytes]:
     return left
 
 
+def _are_hashes(values: list[Any]) -> bool:
+    return all(isinstance(one, bytes) and len(one) == HASH_BYTES for one in values)
+
+
 def _read_card(side: list[Any]) -> Card:
     match side:
-        case [bytes(), bytes(), bytes(body), int(), list(path)] if all(
-            isinstance(one, bytes) for one in path
-        ):
+        case [bytes(header), bytes(signature), bytes(body), int(), list(path)] if len(
+            signature
+        ) == keys.SIGNATURE_BYTES and _are_hashes(path):
+            parse_header(header)
             card = parse_governance(body)
             if isinstance(card, Card):
                 return card

@@ -77,7 +77,8 @@ class Facts:
     last_cosigned: Mapping[str, Head] = field(default_factory=dict)
     """By agency, the newest checkpoint of this log that it cosigned."""
     sound: Mapping[Head, int] = field(default_factory=dict)
-    """How many leaves of a branch may be kept, if not all: an invalid one or a wrong hour ends it."""
+    """How many leaves of a branch may be kept, if not all: an invalid one or a wrong hour ends it. None where
+    the opening `is_cut_off`: ``cut_off`` alone does not show a thief's, who adopts an older roster."""
     signed: Mapping[Head, Collection[int]] = field(default_factory=dict)
     """Sizes of signed checkpoints of a branch below its head."""
     ends: Ends | None = None
@@ -196,6 +197,14 @@ def standing(
 def is_ended(head: Head, end: Ends) -> bool:
     """Whether a state lies beyond where a roster version ends the log: kept, shown, no part of it."""
     return (end.head.era, end.head.size) < (head.era, head.size) and head.era < end.next_era
+
+
+def is_cut_off(era: int, adopted: int, version: int, end: Ends) -> bool:
+    """Whether an opening that adopts roster version ``adopted`` counts no more by what ``version`` ends.
+
+    It lies between the ended era and the next, or after it and does not know the version.
+    """
+    return adopted < version if era >= end.next_era else era > end.head.era
 
 
 def owed(

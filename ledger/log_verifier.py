@@ -104,7 +104,7 @@ class LogVerifier:
             if raw is not None and claims[file] is not None:
                 self._check_checkpoint(file, raw, is_whole=is_whole)
         self._check_vkey()
-        self._check_ends()
+        self._name_ended()
         if is_whole:
             self._compare_tiles(self._tiles.partial())
             self.is_whole = self._is_proven
@@ -429,15 +429,11 @@ class LogVerifier:
             except LedgerError as error:
                 self.add("checkpoint.signature", f"{self._path(file)} by the vkey beside it: {error}")
 
-    def _check_ends(self) -> None:
+    def _name_ended(self) -> None:
         """Beyond where a roster ended the agency or its root key, leaves are shown, no part of the log."""
         for end in self._ends:
             if end.head.era != self.origin.era:
                 continue
-            root = self.root_at(end.head.size)
-            if root is not None and root != end.head.root:
-                text = f"the roster ends this log at {end.head.size} entries with another root"
-                self.add("checkpoint.root", text)
             if self.state.size > end.head.size:
                 self.warn(f"{self.origin}: entries from index {end.head.size} on are ended by the roster")
 

@@ -151,6 +151,7 @@ _TABLE: tuple[tuple[str, Verdict, type[LedgerError], Fault, str], ...] = (
     ("record.basis", "record", Refused, "author", "no legal act or consent in force supports the record"),
     ("record.supersedes", "record", Refused, "author", "what it corrects is no live record of that pupil"),
     ("record.identity", "record", Refused, "author", "the same fact is already recorded"),
+    ("record.displaced", "record", Refused, "nobody", "a moved record breaks a rule by the move alone"),
     ("record.proof", "record", Unproven, "bundle", "a shown record does not lie in the entry it names"),
 )
 

@@ -218,19 +218,29 @@ def root_of(hashes: list[bytes]) -> bytes:
     return H(b"\1" + root_of(hashes[:split]) + root_of(hashes[split:]))
 
 
-def includes(r: bytes, i: int, n: int, path: list[bytes], root: bytes) -> bool:
-    fn, sn = i, n - 1
+def lead(r: bytes, i: int, n: int, path: list[bytes]) -> tuple[bytes, list[bytes]]:
+    """The root to which a path leads, and its hashes that stand left; Bad if it has the wrong length."""
+    need(i < n)
+    fn, sn, left = i, n - 1, []
     for p in path:
-        if sn == 0:
-            return False
+        need(sn)
         if fn & 1 or fn == sn:
+            left.append(p)
             r = H(b"\1" + p + r)
             while fn and not fn & 1:
                 fn, sn = fn >> 1, sn >> 1
         else:
             r = H(b"\1" + r + p)
         fn, sn = fn >> 1, sn >> 1
-    return i < n and sn == 0 and r == root
+    need(sn == 0)
+    return r, left
+
+
+def includes(r: bytes, i: int, n: int, path: list[bytes], root: bytes) -> bool:
+    try:
+        return lead(r, i, n, path)[0] == root
+    except Bad:
+        return False
 
 
 # 6 files
@@ -252,7 +262,15 @@ def bytes_max(path: str) -> int:
         return 4 * 2**20
     if "/tile/" in path:
         return 256 * 65537 if "/tile/entries/" in path else 8192
+    if "/evidence/" in path:
+        return 4096
     return 512 if path.endswith("/vkey") else 262144
+
+
+def branch_of(path: str) -> str:
+    """The name of the branch whose file it is, \"\" of the main one."""
+    found = LOG_FILE.fullmatch(path)
+    return (found[3] or "") if found else ""
 
 
 def era_of(path: str) -> tuple[str, int] | None:
@@ -262,6 +280,8 @@ def era_of(path: str) -> tuple[str, int] | None:
         return None
     tile = TILE.fullmatch(found[4])
     is_tile = tile and int(re.sub("[x/]", "", tile[1])) <= (2**63 - 1) // 256 and int(tile[2] or 1) < 256
+    if re.fullmatch("(evidence|unproven)/([0-9]|[1-5][0-9]|6[0-3])", found[4]):
+        return None if found[3] else (found[1], int(found[2]))
     is_file = found[4] in ("checkpoint", "checkpoint.certified", "vkey") or KEPT.fullmatch(found[4])
     return (found[1], int(found[2])) if is_tile or is_file else None
 

@@ -33,15 +33,20 @@ def parse_leaf(raw: bytes) -> dict[str, Any]:
     need(type(v) is list and len(v) == 6 and v[0] == 1 and is_bytes(v[1]) and is_int(v[2], 0, 70_000_000))
     need(type(v[3]) is bytes and is_bytes(v[4], 64))
     need(type(v[5]) is list and all(type(body) is bytes for body in v[5]))
-    h = unpack(v[3], 512)
+    header = parse_header(v[3])
+    need(len(v[5]) == (header["count"] if header["public"] else 0))
+    leaf = dict(zip(("prev", "hour", "raw", "signature", "bodies"), v[1:], strict=True))
+    return leaf | header
+
+
+def parse_header(raw: bytes) -> dict[str, Any]:
+    h = unpack(raw, 512)
     need(type(h) is list and len(h) == 8 and h[0] == 1 and is_bytes(h[1]))
     need(is_text(h[2], NAME) and is_bytes(h[3]))
     need(is_int(h[4], 0, 4_000_000) and is_int(h[5], 0, 1) and is_int(h[6]) and is_bytes(h[7]))
     need(1 <= h[6] <= 16 if h[5] else 4 <= h[6] <= 4096 and h[6].bit_count() == 1)
-    need(len(v[5]) == (h[6] if h[5] else 0))
-    leaf = dict(zip(("prev", "hour", "raw", "signature", "bodies"), v[1:], strict=True))
     header = dict(zip(("ledger", "agency", "author", "day", "public", "count", "root"), h[1:], strict=True))
-    return leaf | header | {"id": H(DOMAIN + v[3])}
+    return header | {"raw": raw, "id": H(DOMAIN + raw)}
 
 
 CARD = "origin number before log_key witness_key node_key desk_keys sealing_key registrar_keys urls void_from"
@@ -61,6 +66,7 @@ MAY = {
     "log.reconcile": ["root"],
     "erasure": ["desk"],
 }
+BOUND = {"log.reconcile", "roster.adopt", "agency.card"}
 REASONS = words("fork key_lost key_stolen restored wrong_hour invalid_tail root_changed")
 URL = r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?"
 
@@ -124,6 +130,19 @@ def is_head(v: Any) -> bool:
     return is_map and is_int(v["era"], 1) and is_int(v["size"]) and is_bytes(v["root"])
 
 
+Head = tuple[int, int, bytes]
+"""Era, size, root."""
+
+
+def head_of(v: dict[str, Any]) -> Head:
+    return v["era"], v["size"], v["root"]
+
+
+def end_of(v: dict[str, Any]) -> Head:
+    """What an `ends` of a roster names."""
+    return v["era"], v["size"], bytes.fromhex(v["root"])
+
+
 def uses(card: dict[str, Any]) -> list[tuple[bytes, str]]:
     """The signing keys of a card and their uses."""
     single = [(card[f"{use}_key"], use) for use in ("log", "witness", "node")]
@@ -147,15 +166,61 @@ class State:
         self.who = Who((), (), {}, {})
         self.undecided_at: int | None = None
         self.hashes: list[bytes] = []
+        self.era = int(origin.split("/")[2])
+        self.kept: Head | None = None
+        self.opening: dict[str, Any] | None = None
+        self.moved: list[bytes] = []
+
+    def next_era(self, origin: str, kept: Head) -> State:
+        """The state before index 0 of a later era that keeps this one."""
+        new = State(self.ledger_id, origin, self.rosters)
+        new.head, new.hour, new.seen, new.undecided = self.head, self.hour, set(self.seen), self.undecided
+        new.who, new.kept, new.undecided_at = self.who, kept, 0 if self.undecided else None
+        return new
+
+    def copy(self) -> State:
+        new = self.next_era(self.origin, self.kept)  # type: ignore[arg-type]
+        new.undecided_at, new.hashes, new.opening = self.undecided_at, list(self.hashes), self.opening
+        new.moved = list(self.moved)
+        return new
 
     def step(self, raw: bytes) -> tuple[set[str], dict[str, Any] | None]:
-        i, hash_ = len(self.hashes), H(b"\0" + raw)
-        self.hashes.append(hash_)
-        prev, self.head = self.head, hash_
         try:
             leaf = parse_leaf(raw)
         except Bad:
-            return {"leaf.form"}, None
+            leaf = None
+        found = self.judge_leaf(leaf, H(b"\0" + raw))
+        return found, leaf
+
+    @property
+    def announced(self) -> int:
+        """How many moved leaves follow the opening."""
+        return self.opening["carried"][0] if self.opening else 0
+
+    def is_moving(self) -> bool:
+        return len(self.moved) < self.announced
+
+    def judge_leaf(self, leaf: dict[str, Any] | None, hash_: bytes) -> set[str]:
+        i, prev = len(self.hashes), self.head
+        is_moved = self.is_moving()
+        self.hashes.append(hash_)
+        self.head = hash_
+        if leaf is None:
+            found = {"leaf.form"}
+            self.moved += [hash_] * is_moved
+            return found | self._carried(is_moved)
+        found = self._judge_entry(leaf, i, prev, is_moved)
+        self.seen.add(leaf["id"])
+        self.hour = max(self.hour, leaf["hour"])
+        return found
+
+    def _carried(self, is_moved: bool) -> set[str]:
+        """At the last moved leaf the root of all must be the announced one."""
+        if not is_moved or self.opening is None or self.is_moving():
+            return set()
+        return set() if root_of(self.moved) == self.opening["carried"][1] else {"reconcile.carried"}
+
+    def _judge_entry(self, leaf: dict[str, Any], i: int, prev: bytes, is_moved: bool) -> set[str]:
         found = set()
         hashes = [H(b"\0" + body) for body in leaf["bodies"]]
         ascends = all(left < right for left, right in pairwise(hashes))
@@ -177,18 +242,25 @@ class State:
                 found.add("governance.form")
         records.sort(key=lambda one: PUBLIC.index(one["kind"]))
         kinds = [one["kind"] for one in records]
-        if i == 0 and [kind for kind in kinds if kind != "staff.revoke"] != ["roster.adopt", "agency.card"]:
+        opening = ["log.reconcile"] * (self.era > 1) + ["roster.adopt", "agency.card"]
+        if i == 0 and [kind for kind in kinds if kind != "staff.revoke"] != opening:
             found.add("opening.form")
         if i > 0 and "log.reconcile" in kinds:
             found.add("reconcile.era")
         if kinds.count("agency.card") > 1 or kinds.count("roster.adopt") > 1:
             found.add("governance.form")
-        self._judge(leaf, i, records, found)
-        self.seen.add(leaf["id"])
-        self.hour = max(self.hour, leaf["hour"])
-        return found, leaf
+        if is_moved:
+            assert self.opening is not None
+            self.moved.append(H(b"\0" + leaf["id"]))
+            found |= {"reconcile.hour"} if leaf["hour"] != self.opening["hour"] else set()
+            found |= {"reconcile.moved"} if BOUND & set(kinds) else set()
+            found |= self._carried(is_moved)
+        self._judge(leaf, i, records, found, is_moved)
+        return found
 
-    def _judge(self, leaf: dict[str, Any], i: int, records: list[dict[str, Any]], found: set[str]) -> None:
+    def _judge(
+        self, leaf: dict[str, Any], i: int, records: list[dict[str, Any]], found: set[str], is_moved: bool
+    ) -> None:
         adopts = [one for one in records if one["kind"] == "roster.adopt"]
         unknown = any(one["hash"] not in self.rosters for one in adopts)
         if self.undecided or (i == 0 and unknown):
@@ -198,6 +270,11 @@ class State:
         roster = self.rosters[adopts[0]["hash"]] if i == 0 and adopts else self.who.roster
         day = leaf["hour"] // 24
         office = self.who.office(leaf["author"], roster, self.agency, day)
+        kinds = {one["kind"] for one in records}
+        if is_moved and kinds == {"staff.revoke"} and self.who.is_former_registrar(leaf["author"]):
+            office = "registrar"
+        elif is_moved and self.who.is_desk(leaf["author"]):
+            office = "desk"
         if office.startswith("author."):
             found.add(office)
             return
@@ -207,14 +284,40 @@ class State:
             found.add("entry.sunset")
         who = self.who
         for record in records:
-            broken = who.judge(record, office, self.origin, (1, i), self.rosters)
+            broken = who.judge(record, office, self.origin, (self.era, i), self.rosters)
+            if record["kind"] == "log.reconcile" and "author.office" not in broken:
+                broken = self._judge_reconcile(record, leaf["hour"], i, adopts)
             found |= broken
             if not broken:
-                who = who.after(record, leaf["author"], (1, i), self.rosters)
+                who = who.after(record, leaf["author"], (self.era, i), self.rosters)
         if not found:
             self.who = who
+            if i == 0 and self.era > 1:
+                self.opening = next(one for one in records if one["kind"] == "log.reconcile")
         elif unknown and found == {"adopt.undecided"}:
             self._stop(i)
+
+    def _judge_reconcile(self, v: dict[str, Any], hour: int, i: int, adopts: Any) -> set[str]:
+        if self.era == 1 or i > 0:
+            return {"reconcile.era"}
+        kept = head_of(v["kept"])
+        found = set()
+        if kept != self.kept or (kept[0] > 1 and kept[1] == 0):
+            found.add("reconcile.heads")
+        if any(one["era"] >= self.era or one["size"] == 0 for one in v["closes"]):
+            found.add("reconcile.heads")
+        found |= {"reconcile.hour"} if hour != v["hour"] else set()
+        found |= {"reconcile.carried"} if v["carried"][0] == 0 and v["carried"][1] != H(b"") else set()
+        before = self.who.roster["version"] if self.who.roster else 0
+        until = max((self.rosters[one["hash"]]["version"] for one in adopts), default=0)
+        ends = [
+            one["ends"][self.agency]
+            for one in sorted(self.rosters.values(), key=lambda one: one["version"])
+            if before < one["version"] <= until and self.agency in one["ends"]
+        ]
+        if ends and (kept, self.era) != (end_of(ends[-1]), ends[-1]["next_era"]):
+            found.add("reconcile.ends")
+        return found
 
     def _stop(self, i: int) -> None:
         self.undecided_at = i if self.undecided_at is None else self.undecided_at
@@ -248,6 +351,13 @@ class Who:
             return "staff"
         return "author.early" if grants and all(day < one["valid_from"] for one in grants) else "author.late"
 
+    def is_former_registrar(self, key: bytes) -> bool:
+        """Whether a registrar on any card so far, or signer of one."""
+        return any(key in card["registrar_keys"] or key == card["author"] for card, _ in self.cards)
+
+    def is_desk(self, key: bytes) -> bool:
+        return bool(self.cards) and key in self.cards[-1][0]["desk_keys"]
+
     def _is_void(self, place: tuple[int, int], by: bytes) -> bool:
         return any(
             key == by and place >= (era, index)
@@ -272,7 +382,7 @@ class Who:
                 found.add("card.chain")
             earlier = [one for old, _ in self.cards for one in uses(old)]
             taken = {*self.grants, *self.revoked, self.root(agency)}
-            if any(old["log_key"] != v["log_key"] for old, _ in self.cards) or any(
+            if any((old["log_key"] != v["log_key"]) == (at[0] == place[0]) for old, at in self.cards) or any(
                 key in taken or any(key == old and use != was for old, was in earlier) for key, use in uses(v)
             ):
                 found.add("card.keys")
@@ -305,8 +415,6 @@ class Who:
                 found.add("revoke.key")
             if v["suspect_from"] and tuple(v["suspect_from"]) > place:
                 found.add("revoke.position")
-        elif v["kind"] == "log.reconcile":
-            found.add("reconcile.era")
         return found
 
     def after(self, v: dict[str, Any], author: bytes, place: tuple[int, int], rosters: Any) -> Who:

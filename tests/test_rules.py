@@ -8,7 +8,15 @@ import pytest
 
 from ledger.errors import LedgerError, Refused
 from ledger.rules import RULES, check_none, in_order, violation
-from tests import test_chain, test_eras, test_lineage, test_portfolio, test_verify, test_verify_eras
+from tests import (
+    test_chain,
+    test_displaced,
+    test_eras,
+    test_lineage,
+    test_portfolio,
+    test_verify,
+    test_verify_eras,
+)
 from tests.attacks import COVERED
 
 ATTACKED_ELSEWHERE = {
@@ -24,7 +32,7 @@ ATTACKED_ELSEWHERE = {
 def test_every_rule_of_the_table_has_an_attack_that_breaks_it() -> None:
     """A new rule without an attack fails here, and so does a rule that nothing breaks any more."""
     assert test_chain.ATTACKS and test_eras.ATTACKS and test_portfolio.ATTACKS and test_verify.TREE
-    assert test_lineage and test_verify_eras
+    assert test_lineage and test_verify_eras and test_displaced
     assert set(COVERED) | set(ATTACKED_ELSEWHERE) == set(RULES)
     assert not set(COVERED) & set(ATTACKED_ELSEWHERE)
 

@@ -29,7 +29,7 @@ from node import dossier, sources
 from tests import format_example, stranger, stranger_bytes
 from tests.world import DAY, HOUR, MemorySource, World, key, record
 
-MODULES = ("stranger", "stranger_bytes", "stranger_roster", "stranger_log")
+MODULES = tuple(f"stranger{part}" for part in ("", "_bytes", "_roster", "_log", "_tree", "_eras"))
 FLIPS = 150
 Files = dict[str, bytes]
 

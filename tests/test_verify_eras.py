@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
@@ -29,6 +30,7 @@ from tests.eras import (
     work,
 )
 from tests.test_chain import later_roster
+from tests.test_stranger import agreed
 from tests.world import HOUR, Log, MemorySource, key
 
 Files = dict[str, bytes]
@@ -53,8 +55,10 @@ def certified(files: Files, log: Log) -> Files:
 
 
 def judge(files: Files, log: Log, level: Level = "leaf") -> Report:
+    """Our verdict, twice the same, and the stranger's."""
     report = verify(MemorySource(files), log.world.ledger_id, level=level)
     assert report.value() == verify(MemorySource(files), log.world.ledger_id, level=level).value()
+    agreed(files, log.world.ledger_id, level)
     return report
 
 
@@ -288,3 +292,146 @@ def test_a_root_key_thief_is_shown_as_ended_once_the_roster_says_so() -> None:
     report = judge(files, log)
     assert report.verdict == "verified", report.problems
     assert {line.era for line in report.logs if line.agency == "district"} == {1, 2, 3}
+
+
+def ended_at(log: Log, head: Head, next_era: int, *, dropped: bool = False) -> Files:
+    """A second roster version that ends the district's log at ``head``."""
+    world, agencies = log.world, dict(log.world.roster.agencies)
+    recovery: dict[str, bytes] = {}
+    if dropped:
+        del agencies["district"]
+        recovery = {"recovery_key": key("recovery").public_key}
+    else:
+        agencies["district"] = key("district root 2").public_key
+    end = Ends(head=head, next_era=next_era)
+    roster = later_roster(world, agencies=agencies, ends={"district": end}, **recovery)
+    signatures = world.sign_roster(roster, ["centre", "sport"])
+    return {"roster/2.json": roster.raw, "roster/2.note": signatures}
+
+
+def test_the_fork_of_a_dropped_agency_ends_with_it() -> None:
+    """The quorum said which branch was its log; nobody can open an era, and no fork stays open for ever."""
+    kept, closed = pinned([3, 2])
+    roster = ended_at(kept, Branch(closed).head, 2, dropped=True)
+    evidence = {"log/district/1/evidence/0": evidence_of(kept, closed)}
+    for main, branch in ((kept, closed), (closed, kept)):
+        report = judge(tree(main, branch, shared=3) | roster | evidence, kept)
+        assert report.verdict == "verified", report.problems
+    alone = judge(tree(kept) | roster, kept)
+    assert codes(alone) == ["checkpoint.root"]
+
+
+def test_a_thief_who_opens_past_the_next_era_by_the_old_roster_is_ended() -> None:
+    """His opening was valid when it was made; since the roster says so it is no part of the log."""
+    [log] = pinned([3])
+    stolen = reopened([log])
+    third = reopened([log, stolen], era=3, hour=HOUR + 8)
+    files = certified(tree(log, eras=(stolen, third)), third)
+    assert judge(files, log).verdict == "verified"
+    report = judge(files | ended_at(log, Branch(log).head, 3), log)
+    assert report.verdict == "verified"
+    assert any("district/3" in text and "ended" in text for text in report.warnings)
+
+
+def test_the_true_era_is_found_where_a_thief_came_first() -> None:
+    """A node saw the thief's era 3 first; the new root key's is a branch of it there, and is the log."""
+    [log] = pinned([3])
+    stolen = reopened([log], era=3)
+    roster = ended_at(log, Branch(log).head, 3)
+    mended = era_after([log], Branch(log).head, 3, "log mended")
+    new_root = key("district root 2")
+    card = mended.next_card(origin=str(mended.origin), log_key=mended.key("log mended").public_key)
+    second = log.world.rosters[sha256(roster["roster/2.json"]).digest()]
+    adopt = mended.adopt(version=2, hash=second.hash, cards=log.pins())
+    plan = plan_for(
+        mended,
+        [log],
+        [],
+        card=card,
+        adopt=adopt,
+        root_key=new_root.public_key,
+    )
+    entry = sign_opening(mended.state, plan, new_root)
+    mended.take(*opening_leaves(mended.state, entry, [], plan.reconcile.hour))
+    for main, branch in ((stolen, mended), (mended, stolen)):
+        files = tree(log, eras=(main,)) | roster | branch.files(branch=leaf_hash(branch.leaves[0]))
+        report = judge(files, log)
+        assert report.verdict == "verified", report.problems
+
+
+def test_rules_broken_below_an_end_count_whatever_another_roster_ended_before() -> None:
+    """Only the `ends` beyond which a branch lies excuses its leaves."""
+    [log] = pinned([3])
+    log.append(log.leaf(log.entry([log.grant("friend")], by="clerk")))
+    head = Branch(cut(log)).head
+    work(log)
+    report = judge(tree(log) | ended_at(log, head, 2), log)
+    assert (report.verdict, codes(report)) == ("failed", ["author.office"])
+
+
+@covers("evidence.proof")
+def test_evidence_of_another_log_by_this_logs_key_proves_nothing_here() -> None:
+    """A key that signed under two origins is careless; this log has one history."""
+    [kept] = pinned([3])
+    notes = [
+        sign_checkpoint(Checkpoint(origin="test/centre/1", size=5, root=bytes([n]) * 32), kept.key("log"))
+        for n in (1, 2)
+    ]
+    raw = fork.prove_notes(*notes, kept.key("log").public_key)
+    assert raw is not None
+    report = judge(tree(kept) | {"log/district/1/evidence/0": raw}, kept)
+    assert (report.verdict, codes(report)) == ("failed", ["evidence.proof"])
+
+
+def test_an_era_is_settled_by_whichever_branch_of_it_is_certified() -> None:
+    """Its opening is what counts, and all branches of the era begin with it."""
+    kept, closed = pinned([3, 2])
+    new = reopened([kept, closed])
+    other = cut(new)
+    work(new, 2, hour=HOUR + 6)
+    work(other, hour=HOUR + 6)
+    third = reopened([kept, closed, new, other], kept=Branch(other).head, era=3, hour=HOUR + 7)
+    files = tree(kept, closed, eras=(new, third), shared=3)
+    files |= other.files(branch=leaf_hash(other.leaves[-1]))
+    report = judge(certified(files, new), kept)
+    assert {one.log for one in report.problems} == {"test/district/2"}
+
+
+def test_the_empty_state_is_a_state_of_every_log() -> None:
+    """A signed checkpoint of size 0 hides no leaves."""
+    [log] = pinned([3])
+    empty = {"log/district/1/unproven/0": log.checkpoint(0)}
+    assert judge(tree(log) | empty, log).verdict == "verified"
+
+
+def test_an_opening_that_carries_more_than_there_can_be_is_false_and_costs_nothing() -> None:
+    """`carried.count` is only compared."""
+    kept, closed = pinned([3, 2])
+    new = era_after([kept], Branch(kept).head, 2)
+    false = dishonest(new, nothing(Branch(kept).head, carried=(2**63 - 1, bytes(32))))
+    report = judge(tree(kept, closed, eras=(false,), shared=3), kept)
+    assert {"reconcile.lists", "checkpoint.carried"} <= set(codes(report))
+
+
+def test_a_branch_closed_twice_or_a_part_of_what_is_kept_is_harmless() -> None:
+    """Each entry is met once."""
+    kept, closed = pinned([3, 2])
+    head = Branch(closed).head
+    early = branches_of([kept]).head_at(Branch(kept), 4)
+    new = era_after([kept], Branch(kept).head, 2)
+    plan = plan_for(new, [kept, closed], [head, head, early])
+    moved = [leaf.entry for leaf in plan.lists.carried]
+    files = tree(kept, closed, eras=(dishonest(new, plan.reconcile, moved),), shared=3)
+    assert judge(certified(files, new), kept).verdict == "verified"
+
+
+def test_one_entry_in_two_closed_branches_is_carried_once() -> None:
+    """A colleague sent it again, and the second machine took it."""
+    kept, one, two = pinned([3, 1, 0])
+    two.take(two.leaf(parse_leaf(one.leaves[-1]).entry))
+    work(two)
+    new = reopened([kept, one, two])
+    assert len(new.leaves) == 3
+    files = certified(tree(kept, one, eras=(new,), shared=3), new)
+    files |= two.files(branch=leaf_hash(two.leaves[3]))
+    assert judge(files, kept).verdict == "verified"
