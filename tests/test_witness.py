@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ import pytest
 
 from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.cosignature import check_cosignature, cosign
-from ledger.entry import sign_public
 from ledger.errors import LedgerError, Malformed, StoreError, Undecided, Unproven
 from ledger.governance import Card, format_governance
 from ledger.keys import SigningKey
@@ -33,12 +33,13 @@ from ledger.note import (
 from node import handlers, witness
 from node.cosigning import format_add_checkpoint
 from node.database import Database
+from node.key_file import COST_MIN, write_key_file
 from node.protocol import Request, Response
 from node.submission import Submission
 from node.witness import OtherSize, UnknownLog, Untrusted, Witness, parse_add_checkpoint
-from tests.agencies import REPOSITORY
+from tests.agencies import NODE_SECRETS, PASSPHRASE, REPOSITORY
 from tests.witnesses import NOW_S, Ledger, ledger, names_on
-from tests.world import DAY, HOUR, key, seed
+from tests.world import HOUR, key, seed
 
 OFFICIAL_LOG = (
     "sigsum.org/v1/tree/4d6d8825a6bb689d459628312889dfbb0bcd41b5211d9e1ce768b0ff0309e562+5202289b"
@@ -268,6 +269,7 @@ import os, sys
 from pathlib import Path
 from node import witness
 from node.database import Database
+from node.key_file import COST_MIN, write_key_file
 from tests.test_witness import *
 database = Database(Path(sys.argv[1]), [witness.SCHEMA])
 logs = AnyLogs({ORIGIN: parse_vkey(OFFICIAL_LOG)})
@@ -389,36 +391,28 @@ def test_what_a_witness_showed_survives_its_restart(three: Ledger) -> None:
     assert ask(three, "sport", 0, newest(three, "district")).status == 409
 
 
-def rotate(made: Ledger, name: str, *, others: tuple[str, ...]) -> SigningKey:
-    """A card with a new witness key in the log, and the node running with that key and an empty state.
+def rotate(made: Ledger, name: str, *, others: tuple[str, ...]) -> None:
+    """A card with a new witness key in the log, and the node running with that key, which cosigned nothing.
 
     ``others`` are the desks that pin it.
     """
-    agency, node = made.agencies[name], made.nodes[name]
-    before = node.sequencer.state.authority.card
+    agency, before = made.agencies[name], made.nodes[name].sequencer.state.authority.card
     assert before is not None
-    new = key(f"{name} new witness")
-    card: Card = replace(
-        before.card, number=before.card.number + 1, before=before.hash, witness_key=new.public_key
-    )
-    entry = sign_public(
-        [format_governance(card)],
-        ledger_id=agency.world.ledger_id,
-        agency=name,
-        created_day=DAY,
-        signer=key(f"{name} root"),
-    )
-    made.append(name, Submission(entry=entry))
+    number = before.card.number + 1
+    secrets = {use: seed(f"{name} {use}") for use in NODE_SECRETS}
+    secrets[f"witness.{number}"] = seed(f"{name} new witness")
+    path = agency.directory / "keys" / "node.key"
+    path.unlink()
+    write_key_file(path, name, secrets, PASSPHRASE, os.urandom, cost=COST_MIN)
+    made.restart(name)
+    new = key(f"{name} new witness").public_key
+    card: Card = replace(before.card, number=number, before=before.hash, witness_key=new)
+    made.append(name, Submission(entry=agency.public([format_governance(card)], by="root")))
     made.mirror_all()
-    with node._database.transaction():
-        node._database.write("DROP TRIGGER cosigned_never_delete")
-        node._database.write("DELETE FROM cosigned")
-    node.witness = node._open_witness(seed(f"{name} new witness"))
     for one in others:
         assert made.nodes[one].pinning.adopt_if_due(made.at, HOUR) is not None
         made.nodes[one].publish()
     made.mirror_all()
-    return new
 
 
 FOUR = ("district", "sport", "centre", "north")
