@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit dist docker-smoke clean
+.PHONY: demo test lint types unit mutants dist docker-smoke clean
 
 demo: $(VENV)/installed
 	$(BIN)/pledger demo
@@ -19,6 +19,10 @@ types: $(VENV)/installed
 
 unit: $(VENV)/installed
 	$(BIN)/pytest -n 2
+
+# Each safety check switched off in turn, and the test or simulator seed that notices; some minutes a core.
+mutants: $(VENV)/installed
+	$(BIN)/python -m tests.mutants
 
 # A wheel, and the sdist that it was built from, in dist/.
 dist: $(VENV)/installed
