@@ -159,7 +159,8 @@ class Pulls:
         except LedgerError as error:
             self._fail(pair, error)
         else:
-            self._peers.clear(agency)
+            if new > 0:  # what was here already proves nothing: a liar in its pause would end it so
+                self._peers.clear(agency)
             if new > 0 or claim is None or not self._is_news(claim):
                 self._pairs.clear(pair)
             else:  # it has not got what its frontier names

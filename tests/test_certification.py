@@ -191,7 +191,8 @@ def test_a_mirror_passes_on_no_line_that_it_did_not_judge(three: Ledger) -> None
     note = newest(three)
     honest = three.nodes["district"].tree.published(Origin("test", "district"))
     assert honest is not None
-    three.nodes["district"].tree._published[ORIGIN] = note + line(note, "stranger") + line(note, "sport")
+    shown_with_more = note + line(note, "stranger") + line(note, "sport")
+    three.nodes["district"].tree._published[ORIGIN] = (shown_with_more, honest[1])
     three.mirror("centre", "district")
     shown = file(three, "centre", "checkpoint")
     assert shown is not None and names_on(shown) == [ORIGIN, "test/sport/witness"]
@@ -357,7 +358,7 @@ def test_a_certified_checkpoint_beyond_the_published_one_is_not_shown(three: Led
     three.certify("district")
     node = three.nodes["district"]
     opening = Checkpoint(origin=ORIGIN, size=1, root=bytes(32))
-    node.tree._published[ORIGIN] = sign_checkpoint(opening, key("district log"))
+    node.tree._published[ORIGIN] = (sign_checkpoint(opening, key("district log")), opening)
     assert file(three, "district", "checkpoint.certified") is None
 
 

@@ -15,7 +15,8 @@ from node import handlers
 from node.cosigning import IN_FLIGHT_MAX_S, RETRY_MAX_S, Cosigning, Later, OtherSize, read_answer
 from node.protocol import Request, Response, Unreachable
 from node.witness import parse_add_checkpoint
-from tests.witnesses import NOW_S, Around, Ledger, SkippingLoop, ledger
+from tests.virtual_loop import VirtualLoop
+from tests.witnesses import NOW_S, Around, Ledger, ledger
 from tests.world import key
 
 FOUR = ("district", "sport", "centre", "north")
@@ -34,6 +35,8 @@ def run(made: Ledger, answers: dict[str, Answer] | None = None, *, until_s: floa
     urls = {agency.url: name for name, agency in made.agencies.items()}
 
     def answer(url: str, request: Request) -> Response:
+        if url not in urls:  # the address on a card of these tests
+            raise Unreachable(f"nobody is at {url}")
         name = urls[url]
         return (answers or {}).get(name, lambda one: made.answer(name, one))(request)
 
@@ -52,7 +55,7 @@ def run(made: Ledger, answers: dict[str, Answer] | None = None, *, until_s: floa
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(main())
     return around
 

@@ -21,44 +21,12 @@ from node.service import Service
 from node.submission import Submission
 from node.wiring import Node
 from tests.agencies import NODE_SECRETS, Agency, found_agencies
+from tests.virtual_loop import VirtualLoop
 from tests.world import HOUR, seed
 
 WIRE_S = 0.005
 TIMEOUT_S = 60.0
 Lie = Callable[[Request, Response], Awaitable[Response] | Response]
-
-
-class _VirtualSelector:
-    """Waiting for input moves the clock instead."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def select(self, timeout: float | None) -> list[Any]:
-        assert timeout is not None, "everybody waits, and no timer is set"
-        self.now_s += max(0.0, timeout)
-        return []
-
-    def close(self) -> None:
-        pass
-
-
-class VirtualLoop(asyncio.BaseEventLoop):
-    """A loop whose time moves only when all that can run has run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._selector = _VirtualSelector()
-        self._clock_resolution = 1e-9
-
-    def time(self) -> float:
-        return self._selector.now_s
-
-    def _process_events(self, event_list: list[Any]) -> None:
-        assert not event_list
-
-    def _write_to_self(self) -> None:
-        raise AssertionError("another thread reached in")
 
 
 @dataclass

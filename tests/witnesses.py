@@ -137,25 +137,9 @@ def ledger(base: Path, names: tuple[str, ...] = NAMES, *, pinned: bool = True) -
             node.close()
 
 
-class SkippingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer: an hour passes at once."""
-
-    def __init__(self) -> None:
-        self._now = 0.0
-        super().__init__()
-
-    def time(self) -> float:
-        return self._now
-
-    def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            self._now = max(self._now, self._scheduled[0]._when)  # type: ignore[attr-defined]
-        super()._run_once()  # type: ignore[misc]
-
-
 @dataclass
 class Around:
-    """`Surroundings` on a `SkippingLoop`: the exchange is a function, the store's thread is this one."""
+    """`Surroundings` on a `VirtualLoop`: the exchange is a function, the store's thread is this one."""
 
     answer: Callable[[str, Request], Response]
     random: Random = field(default_factory=lambda: Random(5))
