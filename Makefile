@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SEEDS ?= 1000
 FIRST ?= 0
 
-.PHONY: demo test lint types unit simulate dist docker-smoke clean
+.PHONY: demo test lint types unit simulate mutants dist docker-smoke clean
 
 demo: $(VENV)/installed
 	$(BIN)/pledger demo
@@ -25,6 +25,9 @@ unit: $(VENV)/installed
 
 simulate: $(VENV)/installed
 	$(BIN)/python -m tests.simulator --first $(FIRST) --seeds $(SEEDS) --shrink
+# Each safety check switched off in turn, and the test or simulator seed that notices; some minutes a core.
+mutants: $(VENV)/installed
+	$(BIN)/python -m tests.mutants
 
 # A wheel, and the sdist that it was built from, in dist/.
 dist: $(VENV)/installed

@@ -204,6 +204,16 @@ def test_the_same_request_twice_is_answered_once(door: Door) -> None:
     assert door.content() == before
 
 
+def test_a_nonce_stays_spent_for_as_long_as_its_request_is_fresh(door: Door) -> None:
+    """A replay minutes later, or by a clock that was set back meanwhile, is one all the same."""
+    request = door.person().sign(Read(record=ANNA[2].hash))
+    for minutes in (0, 5, -5):
+        person = Person(door.agency, door.node, "clerk", NOW_MS + minutes * 60_000)
+        assert (person.post(request).status == 200) == (minutes == 0)
+        other = person.sign(Check(records=(mark("anna", "physics"),)), created_ms=person.now_ms)
+        assert person.post(other).status == 200
+
+
 def test_a_nonce_stays_spent_over_a_restart(door: Door) -> None:
     """It lies in the database."""
     request = door.person().sign(Check(records=(mark("anna", "physics"),)))

@@ -14,7 +14,7 @@ from ledger.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from ledger.cosignature import cosign
 from ledger.errors import LedgerError, Unproven
 from ledger.names import Origin
-from ledger.note import NOTE_BYTES_MAX, Note, parse_note
+from ledger.note import NOTE_BYTES_MAX, Note, NoteVerifier, SignatureLine, parse_note
 from ledger.roster import format_roster, parse_roster, quorum_of
 from ledger.statute import default_statute_json
 from ledger.verify import verify
@@ -149,6 +149,40 @@ def test_a_flood_of_lines_leaves_nothing(three: Ledger) -> None:
         three.nodes["centre"].certification.take(too_many)
     with pytest.raises(LedgerError):
         three.nodes["centre"].certification.take(note + b"x" * NOTE_BYTES_MAX)
+
+
+def test_a_flood_of_lines_costs_two_checks_a_key(three: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bad lines of a key that counts are not tried for ever."""
+    note = newest(three)
+    other = sign_checkpoint(Checkpoint(origin=ORIGIN, size=1, root=b"\1" * 32), key("district log"))
+    tried: list[str] = []
+
+    def is_good(text: str, one: SignatureLine, verifier: NoteVerifier) -> bool:
+        tried.append(one.name)
+        return False
+
+    monkeypatch.setattr(certification, "is_good", is_good)
+    three.nodes["centre"].certification.take(note + line(other, "sport") * 200 + line(other, "centre") * 200)
+    assert sorted(tried) == ["test/centre/witness"] * 2 + ["test/sport/witness"] * 2
+
+
+def test_unasked_no_other_history_and_no_older_checkpoint_is_cosigned(three: Ledger) -> None:
+    """What was cosigned of a log binds where no proof is asked for, too."""
+    node, older = three.nodes["sport"], newest(three)
+    three.append("district", three.agencies["district"].grant())
+    three.mirror("sport", "district")
+    assert node.witness.cosign_held(newest(three), NOW_S)
+    latest = node.witness.latest(ORIGIN)
+    assert not node.witness.cosign_held(older, NOW_S)
+    assert node.witness.latest(ORIGIN) == latest
+    three.append("district", three.agencies["district"].enrol("anna"))
+    three.mirror("sport", "district")
+    with node._database.transaction():
+        node._database.write("DROP TRIGGER cosigned_never_back")
+        node._database.write("UPDATE cosigned SET root = ? WHERE origin = ?", (bytes(32), ORIGIN))
+    with pytest.raises(Unproven, match="no part of the leaves"):
+        node.witness.cosign_held(newest(three), NOW_S)
+    assert node.witness.latest(ORIGIN).size == latest.size
 
 
 def test_a_mirror_passes_on_no_line_that_it_did_not_judge(three: Ledger) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from ledger.checkpoint import Checkpoint, sign_checkpoint
-from ledger.errors import Unproven
+from ledger.errors import StoreError, Unproven
 from ledger.verify import verify
 from node import handlers
 from node.http_client import HttpClient
+from node.lease import instance_path, read_instance
 from node.protocol import Problem, parse_problem
 from node.session import check_receipt
 from node.sources import HttpSource
@@ -252,6 +253,24 @@ def test_a_log_database_that_was_deleted_is_not_founded_again(tmp_path: Path) ->
         assert node.sequencer.state.size == 0
         assert "signed 4" in str(node.waiting)
         node.close()
+
+
+def test_before_an_opening_is_signed_the_instance_record_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it founds, its database lost: else it would look new, and sign a second opening."""
+    agency = found_agencies(tmp_path)["district"]
+    node = agency.node(found=False)
+
+    def die(*_: object) -> None:
+        raise StoreError("killed while it signs")
+
+    monkeypatch.setattr(node.sequencer, "open_era", die)
+    with pytest.raises(StoreError, match="killed"):
+        node.found(HOUR)
+    node.close()
+    record = read_instance(instance_path(agency.log_path))
+    assert record is not None and record.size == 0
 
 
 def test_a_key_database_that_was_deleted_stops_the_node(tmp_path: Path, nodes: Nodes) -> None:

@@ -247,6 +247,14 @@ def a_moved_card(kept: Log, closed: Log, new: Log) -> list[bytes]:
     return opened(new, honest_reconcile(new, kept, closed, carried=(1, root)), moved=[adopt])
 
 
+@attack("reconcile.era")
+def a_reconcile_behind_the_opening(kept: Log, closed: Log, new: Log) -> list[bytes]:
+    """A second one would announce other entries than the opening did."""
+    raws = opened(new, honest_reconcile(new, kept, closed), moved=entries_of(closed, 4))
+    again = new.entry([honest_reconcile(new, kept, closed)], by="root")
+    return [*raws, new.leaf(again, hour=LATER, prev=parse_leaf(raws[-1]).hash)]
+
+
 @attack("reconcile.ends")
 def an_opening_by_a_new_root_key_past_what_the_roster_ends(kept: Log, closed: Log, new: Log) -> list[bytes]:
     """The roster gives the agency a new root key and ends the log before the thief's entries."""

@@ -322,3 +322,48 @@ def test_a_piece_of_two_equal_roots_is_malformed() -> None:
     assert fork.prove_notes(*notes, LOG_KEY.public_key) is None
     with pytest.raises(Malformed):
         parse_evidence(codec.encode([1, "size", *notes]))
+
+
+def false_pieces() -> dict[str, bytes]:
+    """Evidence that an honest node never makes, each false in one way, however true its signatures are."""
+    one, two = sorted(signed(4, bytes([number]) * 32) for number in (1, 2))
+    text = note.parse_note(one).text
+    line = note.sign_note(text, "stranger", key("stranger"))
+    parsed = note.parse_note(one).lines[0]
+    again = note.format_line(replace(parsed, signature=bytes(64)))
+    path = [bytes(32)] * 200
+    return {
+        "the larger first": codec.encode([1, "size", two, one]),
+        "two lines": codec.encode(
+            [1, "size", *sorted([note.format_note(text, [note.format_line(parsed), line]), two])]
+        ),
+        "two logs": codec.encode([1, "size", one, signed(4, bytes([2]) * 32, origin="test/sport/1")]),
+        "one root": codec.encode([1, "size", *sorted([one, note.format_note(text, [again])])]),
+        "one root, one note": codec.encode([1, "size", one, one]),
+        "an index beyond": codec.encode([1, "leaf", one, signed(5, bytes(32)), 4, *[[bytes(32), []]] * 2]),
+        "an index for one size": codec.encode([1, "leaf", one, two, 1, *[[bytes(32), []]] * 2]),
+        "too large": codec.encode([1, "leaf", one, signed(5, bytes(32)), 1, *[[bytes(32), path]] * 2]),
+    }
+
+
+@pytest.mark.parametrize("name", false_pieces())
+def test_a_piece_of_another_form_is_malformed(name: str) -> None:
+    """A fork has one piece of evidence, and it is small."""
+    with pytest.raises(Malformed):
+        parse_evidence(false_pieces()[name])
+
+
+def test_two_keys_that_signed_once_each_are_not_convicted() -> None:
+    """Each era has its log key: two keys that were ever the log's are two suspects, not one."""
+    notes = sorted([signed(4, bytes([1]) * 32), signed(4, bytes([2]) * 32, by="log 2")])
+    both = replace(suspects(), log_keys={LOG_KEY.public_key, key("log 2").public_key})
+    with pytest.raises(Unproven, match="one log key"):
+        check_evidence(codec.encode([1, "size", *notes]), both)
+
+
+def test_a_piece_of_two_openings_with_one_log_key_is_refused() -> None:
+    """Also where somebody else than `prove_openings` makes it."""
+    world, raws = openings(urls=())
+    sides = sorted(fork._opening_side(parse_leaf(raw)) for raw in raws)
+    with pytest.raises(Unproven, match="one log key"):
+        check_evidence(codec.encode([1, "opening", *sides]), suspects(ledger_id=world.ledger_id))

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from ledger.errors import Unproven
 from ledger.verify import verify
+from node import inbox
 from node.http_client import HttpClient
 from node.inbox import FOLDER
 from node.sources import ZipSource
-from tests.agencies import Agency, Nodes, RunningNode, nodes, post, wait_for
+from tests.agencies import Agency, Nodes, RunningNode, found_agencies, nodes, post, wait_for
 from tests.operator_side import ask, founded, say
+from tests.test_gossip import second_roster
+from tests.world import MemorySource, World
 
 __all__ = ["nodes"]
 NAMES = ("centre", "district", "sport")
@@ -182,6 +186,22 @@ def test_a_false_checkpoint_is_refused(
     poisoned = repacked(both, tmp_path / "poisoned.zip", change)
     said = say("node", "load", poisoned, "--dir", made["centre"].directory, code=1)
     assert "nothing of it was taken" in said and "test/district/1" in said
+
+
+def test_a_roster_version_in_a_false_file_is_not_taken(tmp_path: Path) -> None:
+    """However well it is signed: of such a file nothing is taken."""
+    agency = found_agencies(tmp_path, NAMES)["centre"]
+    node = agency.node()
+    raw, note = second_roster(agency.world, (*NAMES, "youth"))
+    files = World(NAMES).tree() | {"roster/2.json": raw, "roster/2.note": note}
+    name = next(name for name in files if name.startswith("log/sport/1/tile/entries"))
+    with pytest.raises(Unproven, match="nothing of it was taken"):
+        inbox._take_rosters(node, MemorySource(files | {name: flipped(files[name])}))  # type: ignore[arg-type]
+    assert [one.version for one in node.rosters] == [1]
+    assert not (agency.directory / "roster" / "2.json").exists()
+    inbox._take_rosters(node, MemorySource(files))  # type: ignore[arg-type]
+    assert [one.version for one in node.rosters] == [1, 2]
+    node.close()
 
 
 def test_a_file_of_another_ledger_is_refused(tmp_path: Path, nodes: Nodes) -> None:

@@ -130,6 +130,25 @@ def test_a_node_that_does_not_have_the_log_is_no_fault(copy: Copy) -> None:
     assert copy.ask(Peer({})) is None
 
 
+def test_of_two_pulls_of_the_same_leaves_the_slower_one_stores_nothing(copy: Copy) -> None:
+    """Two peers are asked at once: what was pulled behind a state that is no more is not looked at."""
+    state, peer = copy.mirror.state, peer_of(grown(3))
+    pulled = [drive(pull(state, 0), peer) for _ in range(2)]
+    assert copy.mirror.take(pulled[0], keys.verify_many) == copy.mirror.state.size == 5
+    before = copy.content()
+    assert copy.mirror.take(pulled[1], keys.verify_many) == 0
+    assert copy.content() == before
+
+
+def test_a_checkpoint_of_another_key_costs_one_file(copy: Copy) -> None:
+    """Once the log's key is known nothing larger is read for a note that it did not sign."""
+    copy.ask(peer_of(grown(3)))
+    liar = _with(grown(7), checkpoint=_signed(grown(7), by="sport log"))
+    with pytest.raises(Unproven):
+        copy.ask(liar)
+    assert [one.path.rpartition("/")[2] for one in liar.asked] == ["checkpoint"]
+
+
 def test_growth_reads_only_the_new_bytes(copy: Copy) -> None:
     """A Range request goes on where the held part of the bundle ends; full bundles are not read again."""
     for entries in (3, 200, 254, 300, 301, 600):
@@ -244,6 +263,13 @@ def _leaf_of_nobody() -> Peer:
     return peer_of(log)
 
 
+def _unknown_roster() -> Peer:
+    log = grown(7)
+    adopt = log.adopt(version=2, hash=bytes(32))
+    log.append(log.leaf(log.entry([adopt], by="desk")))
+    return peer_of(log)
+
+
 def _missing_bundle() -> Peer:
     files = grown(9).files()
     return Peer({name: data for name, data in files.items() if "/entries/" not in name})
@@ -269,6 +295,7 @@ LIES: dict[str, Callable[[], Peer]] = {
     "another agency's leaves under this log's signature": _another_agencys_leaves,
     "another ledger's log": _another_ledgers_log,
     "a leaf of an author whom nobody granted": _leaf_of_nobody,
+    "an adopt of a roster that nobody has": _unknown_roster,
     "a bundle that is not there": _missing_bundle,
     "a bundle longer than the signed size": _bundle_of_a_longer_log,
     "a leaf left out": lambda: _other_leaves(lambda leaves: leaves[:4] + leaves[5:]),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import StoreError
+from ledger.errors import Conflict, StoreError
 from ledger.leaf import Leaf, parse_leaf
 from ledger.portfolio import Portfolio, add
 from ledger.record import Record, make_record, parse_record
@@ -26,6 +26,7 @@ from node.asking import ask_read
 from node.body_store import BodyStore
 from node.http_client import HttpClient
 from node.journal import AccessJournal
+from node.lease import take_lease
 from node.protocol import Problem, parse_problem
 from node.wiring import Node
 from tests.agencies import REPOSITORY, Agency, Nodes, found_agencies, mark, post, records_of, wait_for
@@ -190,6 +191,18 @@ def test_the_log_with_desk_entries_verifies(tmp_path: Path, office: Office) -> N
 
     report = verify(Source(), office.agency.world.ledger_id)
     assert (report.verdict, report.problems) == ("verified", ())
+
+
+def test_an_overtaken_process_shows_nothing(office: Office) -> None:
+    """Taken over after the nonce was spent: no access record of it would be in the log, so no body leaves."""
+    release = office.node.requests.release
+    asked = office.person().sign(Read(record=ANNA[2].hash))
+    author = office.node.requests._staff(asked.key, HOUR // 24)
+    assert release.read(asked, author, ANNA[2].hash, HOUR) is not None
+    take_lease(release.database, "another process")
+    for record_hash in (ANNA[2].hash, bytes(32)):
+        with pytest.raises(Conflict, match="another process"):
+            release.read(asked, author, record_hash, HOUR)
 
 
 def test_nothing_is_shown_if_the_journal_cannot_be_written(

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from ledger.errors import Unproven
 from ledger.roster import parse_roster
 from ledger.statute import default_statute_json
 from ledger.verify import verify
 from node.config import load_config
 from node.http_client import HttpClient
-from node.rosters import load_rosters
+from node.rosters import check_following, load_rosters
 from node.sources import HttpSource
+from tests import test_roster
 from tests.agencies import Agency, Nodes, free_ports, nodes, post, wait_for
 from tests.operator_side import ask, founded, public, say, write_secret
 from tests.world import key
@@ -124,6 +126,15 @@ def test_a_false_end_is_not_signed(tmp_path: Path, nodes: Nodes) -> None:
     target = tmp_path / "x.sig"
     said = say("roster", "sign", roster, "--dir", made["sport"].directory, "-o", target, code=1)
     assert "do not sign it" in said and not target.exists()
+
+
+def test_an_id_given_out_again_is_not_taken_from_a_peer() -> None:
+    """Also where the version before does not name the agency that left."""
+    first, second = test_roster.drop(4)
+    third = test_roster.roster(test_roster.names(4), follows=second)
+    signatures = test_roster.sign(third, test_roster.names(3))
+    with pytest.raises(Unproven, match="again"):
+        check_following([first, second], (third.raw, signatures))
 
 
 def test_too_few_signatures_change_nothing(tmp_path: Path) -> None:

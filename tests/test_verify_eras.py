@@ -435,3 +435,18 @@ def test_one_entry_in_two_closed_branches_is_carried_once() -> None:
     files = certified(tree(kept, one, eras=(new,), shared=3), new)
     files |= two.files(branch=leaf_hash(two.leaves[3]))
     assert judge(files, kept).verdict == "verified"
+
+
+def test_what_a_root_key_thief_says_of_the_branches_breaks_nothing_once_the_roster_ends_it() -> None:
+    """Before the roster says so his opening is the log's, with its false lists; after it, nobody's."""
+    [log] = pinned([3])
+    start = era_after([log], Branch(log).head, 2)
+    stolen = dishonest(start, nothing(Branch(log).head, set_aside=(1, bytes(32))))
+    assert codes(judge(tree(log, eras=(stolen,)), log)) == ["reconcile.lists"]
+    world = log.world
+    agencies = dict(world.roster.agencies) | {"district": key("district root 2").public_key}
+    end = Ends(head=Branch(log).head, next_era=3)
+    roster = later_roster(world, agencies=agencies, ends={"district": end})
+    signatures = world.sign_roster(roster, ["centre", "sport"])
+    files = tree(log, eras=(stolen,)) | {"roster/2.json": roster.raw, "roster/2.note": signatures}
+    assert codes(judge(files, log)) == []
