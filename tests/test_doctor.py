@@ -402,7 +402,7 @@ def test_another_history_is_told_at_both_ends(tmp_path: Path, nodes: Nodes) -> N
     running["district"].stop()
     nodes.start(district)
     wait_for(lambda: "refused" in seen(district), "what the other says")
-    assert "another history" in told(district, "refused")
+    assert "that this node never made" in told(district, "refused")
 
 
 def test_a_lease_taken_by_another_process_is_told(tmp_path: Path, nodes: Nodes) -> None:

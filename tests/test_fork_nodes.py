@@ -179,15 +179,19 @@ def _forged(net: Net, signer: SigningKey, *, is_signed: bool = True) -> bytes:
 
 
 def _showing(piece: bytes) -> Lie:
-    """What a peer answers that shows one piece of evidence of the owner's log."""
+    """What a peer answers that shows one piece of evidence of the owner's log, and then no news."""
+    digests = set()
 
     def lie(request: Request, honest: Response) -> Response:
         if request.path == "/log/district/1/evidence/0":
             return Response(status=200, body=piece)
+        if any(f"since={digest.hex()}" in request.path for digest in digests):
+            return Response(status=304)
         if request.path.startswith("/v1/frontier") and honest.status == 200:
             frontier = decode_frontier(honest.body)
             rows = tuple(replace(one, forks=one.forks + (one.agency == OWNER)) for one in frontier.rows)
             whole = replace(frontier, is_whole=True, rows=rows, digest=digest_of(frontier.roster, rows))
+            digests.add(whole.digest)
             return replace(honest, body=encode_frontier(whole)) if frontier.is_whole else honest
         return honest
 

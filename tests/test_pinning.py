@@ -35,13 +35,12 @@ def adopt(made: Ledger, at: float, name: str = "district") -> dict[str, int | No
 
 
 def new_card(made: Ledger, name: str) -> None:
-    """Another witness key for an agency, in its log and published."""
+    """Another address for an agency, in its log and published."""
     before = made.nodes[name].sequencer.state.authority.card
     assert before is not None
     number = before.card.number + 1
-    card = replace(
-        before.card, number=number, before=before.hash, witness_key=key(f"{name} {number}").public_key
-    )
+    urls = (f"http://127.0.0.1:{number}",)
+    card = replace(before.card, number=number, before=before.hash, urls=urls)
     entry = sign_public(
         [format_governance(card)],
         ledger_id=made.nodes[name].ledger_id,

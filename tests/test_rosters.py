@@ -116,9 +116,11 @@ def test_a_false_end_is_not_signed(tmp_path: Path, nodes: Nodes) -> None:
     """Whoever drafts cannot cut a log short with a root of his own: the signer's copy has another."""
     made = founded(tmp_path, (*NAMES, "north"))
     running = {name: nodes.start(agency) for name, agency in made.items()}
-    wait_for(
-        lambda: all(log["size"] for log in running["sport"].status()["logs"]), "sport to hold every opening"
-    )
+    for name in ("sport", "centre"):
+        wait_for(
+            lambda name=name: all(log["size"] for log in running[name].status()["logs"]),
+            f"{name} to hold every opening",
+        )
     roster = drafted(made["centre"], "--leave", "north")
     value = json.loads(roster.read_bytes())
     value["ends"]["north"]["root"] = "ab" * 32
