@@ -1,9 +1,12 @@
-# `make demo` shows the main job, `make test` passes the tests; both need git, make and python3-venv only.
+# `make demo` shows the main job, `make test` passes the tests, `make simulate SEEDS=1000` breaks whole networks;
+# all need git, make and python3-venv only.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SEEDS ?= 1000
+FIRST ?= 0
 
-.PHONY: demo test lint types unit dist docker-smoke clean
+.PHONY: demo test lint types unit simulate dist docker-smoke clean
 
 demo: $(VENV)/installed
 	$(BIN)/pledger demo
@@ -19,6 +22,9 @@ types: $(VENV)/installed
 
 unit: $(VENV)/installed
 	$(BIN)/pytest -n 2
+
+simulate: $(VENV)/installed
+	$(BIN)/python -m tests.simulator --first $(FIRST) --seeds $(SEEDS) --shrink
 
 # A wheel, and the sdist that it was built from, in dist/.
 dist: $(VENV)/installed

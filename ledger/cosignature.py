@@ -42,13 +42,18 @@ def check_cosignature(checkpoint_text: str, line: SignatureLine, verifier: NoteV
         raise Malformed(f"key of {verifier.name!r} is not a cosigner's")
     if (line.name, line.key_id) != (verifier.name, verifier.key_id):
         raise Unproven(f"line of {line.name!r} is not by the key {verifier.name!r}")
-    timestamp = int.from_bytes(line.signature[:TIMESTAMP_BYTES])
+    timestamp = cosignature_time(line)
     signature = line.signature[TIMESTAMP_BYTES:]
     if not line.is_canonical or len(signature) != SIGNATURE_BYTES or timestamp > TIMESTAMP_MAX:
         raise Unproven(f"cosignature of {line.name!r} has not the form of one")
     if not is_signature(verifier.public_key, _message(checkpoint_text, timestamp), signature):
         raise Unproven(f"cosignature of {line.name!r} is bad")
     return timestamp
+
+
+def cosignature_time(line: SignatureLine) -> int:
+    """Return the time that a line claims, in seconds since 1970; of one that was found good."""
+    return int.from_bytes(line.signature[:TIMESTAMP_BYTES])
 
 
 def is_cosigned(note: Note, verifier: NoteVerifier) -> bool:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.checkpoint import Checkpoint
+from ledger.cosignature import cosignature_time
 from ledger.errors import LedgerError, Malformed
 from ledger.merkle import prove_consistency
 from ledger.names import witness_key_name
@@ -26,15 +27,18 @@ from ledger.note import NoteVerifier, SignatureLine, encode_base64, parse_line, 
 from node import structured_log
 from node.certification import is_good
 from node.condition import Delay
+from node.gossip import Gossip
 from node.handlers import ADD_CHECKPOINT_PATH
 from node.protocol import Procedure, Request, Response, Unreachable
-from node.surroundings import Surroundings, drive
+from node.surroundings import Surroundings
 from node.wiring import Node
 
 IN_FLIGHT_MAX_S = 30.0
 """Longer than a witness needs to fetch what it lacks, shorter than anybody waits for a receipt."""
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 60.0
 """Between two questions to a witness that fails: doubled each time, then less by chance."""
+LOOK_S = 1.0
+"""While this node itself may not go on: it hears the others, or its clock is set right, at any moment."""
 PAUSE_MIN_S = 0.01
 """The shortest look-out for what is due: shorter ones are lost in a clock's rounding, and never end."""
 TOLD_AT = 3
@@ -86,6 +90,8 @@ class _Peer:
     due: float = 0.0
     failures: int = 0
     is_busy: bool = False
+    is_silent: bool = False
+    """Whether it failed last by giving no answer at all."""
 
     def is_due(self, flight: InFlight) -> bool:
         """Whether anything is still to be asked of it for this checkpoint, now or later."""
@@ -132,6 +138,8 @@ class Collector:
         self._origin = str(node.origin)
         self._flight: InFlight | None = None
         self._cosigned = -1
+        self.witnesses: tuple[str, ...] = ()
+        """Who is asked: those whose cosignatures can count for the checkpoint in flight."""
 
     def choose(self, at: float, now_s: int) -> InFlight | None:
         """Return the checkpoint to gather for at loop time ``at``, cosigned by this node itself, or None."""
@@ -140,6 +148,7 @@ class Collector:
             return None
         if self._flight is None or self._is_replaced(self._flight, published[1], at):
             self._flight = InFlight(note=published[0], checkpoint=published[1], since=at)
+        self.witnesses = self._find_witnesses()
         size = self._flight.checkpoint.size
         if self._cosigned != size:
             self._node.witness.cosign_held(self._flight.note, now_s)
@@ -162,8 +171,8 @@ class Collector:
         ]
         return min(max(sizes, default=0), flight.checkpoint.size)
 
-    def take(self, agency: str, flight: InFlight, lines: Sequence[SignatureLine]) -> bool:
-        """Keep what a witness answered; return whether its own good cosignature was there."""
+    def take(self, agency: str, flight: InFlight, lines: Sequence[SignatureLine]) -> int | None:
+        """Keep what a witness answered; return the time of its own good cosignature, if it is there."""
         note = parse_note(flight.note)
         good = [
             line
@@ -171,9 +180,10 @@ class Collector:
             for line in lines
             if (line.name, line.key_id) == (key.name, key.key_id) and is_good(note.text, line, key)
         ]
-        if good:
-            self._node.keep_cosignatures(note, good[:1])
-        return bool(good)
+        if not good:
+            return None
+        self._node.keep_cosignatures(note, good[:1])
+        return cosignature_time(good[0])
 
     def _is_replaced(self, flight: InFlight, published: Checkpoint, at: float) -> bool:
         """Whether the published checkpoint takes the place of the one in flight."""
@@ -185,6 +195,15 @@ class Collector:
         is_repinned = len(authority.standing(size).adopts) != len(authority.standing(published.size).adopts)
         return is_certified or is_repinned or at - flight.since >= IN_FLIGHT_MAX_S
 
+    def _find_witnesses(self) -> tuple[str, ...]:
+        """The others of the version that the log stands under, of later ones, and, while it is not certified
+        under that version, of the one before."""
+        standing = self._node.sequencer.state.authority.roster
+        adopted = standing.version if standing else 1
+        since = adopted - (self._node.store.transition(self._origin, adopted) is None)
+        named = {name for one in self._node.rosters if one.version >= since for name in one.agencies}
+        return tuple(name for name in self._node.mirrors if name in named)
+
     def _keys(self, agency: str, flight: InFlight) -> list[NoteVerifier]:
         """The witness keys of an agency that are known: the one pinned, and that of its newest card."""
         name = witness_key_name(self._node.origin.ledger, agency)
@@ -195,9 +214,10 @@ class Collector:
 class Cosigning:
     """The loop that asks the witnesses, each at its own pace."""
 
-    def __init__(self, node: Node, surroundings: Surroundings) -> None:
-        """See `Collector` for what is done on the store's thread."""
+    def __init__(self, node: Node, surroundings: Surroundings, gossip: Gossip) -> None:
+        """``gossip`` carries the questions; see `Collector` for what is done on the store's thread."""
         self._node = node
+        self._gossip = gossip
         self._around = surroundings
         self._collector = Collector(node)
         self._peers: dict[str, _Peer] = {}
@@ -207,6 +227,13 @@ class Cosigning:
     def wake(self) -> None:
         """Look at once whether there is something to ask for: a checkpoint was published."""
         self._woken.set()
+
+    def heard_from(self, agency: str) -> None:
+        """An agency's node has asked something, so it runs: a pause that it had for silence is over."""
+        peer = self._peers.get(agency)
+        if peer is not None and peer.is_silent:
+            peer.is_silent, peer.due = False, 0.0
+            self.wake()
 
     async def run(self) -> None:
         """Gather until cancelled."""
@@ -238,23 +265,26 @@ class Cosigning:
 
     def _due(self, flight: InFlight, at: float) -> list[tuple[str, _Peer]]:
         """The witnesses to ask now, in the order of the roster."""
-        peers = [(name, self._peers.setdefault(name, _Peer())) for name in self._node.mirrors]
+        peers = [(name, self._peers.setdefault(name, _Peer())) for name in self._collector.witnesses]
         return [(name, one) for name, one in peers if one.is_due(flight) and one.due <= at]
 
     def _pause_s(self, flight: InFlight | None, at: float) -> float:
         """Until the next witness is due, or the checkpoint in flight has had its time."""
         if flight is None:
-            return RETRY_MAX_S
-        ends = [peer.due for peer in self._peers.values() if peer.is_due(flight)]
+            return LOOK_S
+        peers = [one for name, one in self._peers.items() if name in self._collector.witnesses]
+        ends = [peer.due for peer in peers if peer.is_due(flight)]
         ends += [flight.since + IN_FLIGHT_MAX_S] if at < flight.since + IN_FLIGHT_MAX_S else []
         return max(PAUSE_MIN_S, min(ends) - at) if ends else RETRY_MAX_S
 
     async def _ask(self, agency: str, peer: _Peer, flight: InFlight) -> None:
         """Ask one witness for the checkpoint in flight, and note when it is to be asked again."""
         try:
-            answer = await self._ask_each_address(agency, peer, flight)
+            answer = await self._ask_once(agency, peer, flight)
+            peer.is_silent = False
         except LedgerError as error:
             answer = Later(0, str(error))
+            peer.is_silent = isinstance(error, Unreachable)
         peer.is_busy = False
         self._note_delay(agency, answer)
         if answer is None:
@@ -271,26 +301,16 @@ class Cosigning:
 
     def _note_delay(self, agency: str, answer: Later | None) -> None:
         """Keep since when a witness gives no cosignature, and its last answer."""
-        delays = dict(self._node.delays)
+        asked = self._collector.witnesses
+        delays = {name: delay for name, delay in self._node.delays.items() if name in asked}
         before = delays.pop(agency, None)
         if answer is not None:
             since_ms = before.since_ms if before else self._around.now_ms()
             delays[agency] = Delay(since_ms=since_ms, reason=answer.reason[:DELAY_CHARS_MAX])
         self._node.delays = delays  # another thread reads it: never changed in place
 
-    async def _ask_each_address(self, agency: str, peer: _Peer, flight: InFlight) -> Later | None:
+    async def _ask_once(self, agency: str, peer: _Peer, flight: InFlight) -> Later | None:
         """Return None once nothing more is to be asked of it for this checkpoint."""
-        answer: Later | None = Later(0, "no address of it is known")
-        for url in self._node.addresses(agency):
-            try:
-                answer = await self._ask_at(url, agency, peer, flight)
-            except Unreachable as error:
-                answer = Later(0, str(error))
-                continue
-            break
-        return answer
-
-    async def _ask_at(self, url: str, agency: str, peer: _Peer, flight: InFlight) -> Later | None:
         size = flight.checkpoint.size
         if peer.old is None:
             peer.old = await self._around.on_store(self._collector.last_size, agency, flight)
@@ -300,7 +320,7 @@ class Cosigning:
             if peer.old > size:  # it cosigned a newer one of ours: the next one in flight will be beyond
                 return None
             body = await self._around.on_store(self._collector.body, flight, peer.old)
-            response = await drive(self._around.exchange, url, add_checkpoint(body))
+            response = await self._gossip.drive(agency, lambda body=body: add_checkpoint(body))  # type: ignore[misc]
             answer = read_answer(response, peer.old)
             if isinstance(answer, Later):
                 return answer
@@ -312,7 +332,9 @@ class Cosigning:
     async def _take(
         self, agency: str, peer: _Peer, flight: InFlight, lines: list[SignatureLine]
     ) -> Later | None:
-        if not await self._around.on_store(self._collector.take, agency, flight, lines):
+        stamp_s = await self._around.on_store(self._collector.take, agency, flight, lines)
+        if stamp_s is None:
             return Later(0, "its answer has no good cosignature of its own")
+        self._gossip.clocks.hear_stamp(agency, stamp_s)
         peer.old = flight.checkpoint.size
         return None

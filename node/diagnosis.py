@@ -16,14 +16,14 @@ from typing import Any
 
 from ledger.errors import LedgerError, StoreError, Unproven
 from node import lease
-from node.config import Config
+from node.config import FILE_NAME, Config
 from node.durable_file import disk_errors
 from node.http_server import bind
 from node.inspection import Files, card_in_force, open_files
 from node.key_file import public_key_of, read_key_file, read_public_keys, use_of
 from node.keyring import needed_keys
 from node.opening import OPENING_FILE
-from node.rosters import ROSTER_DIRECTORY, load_rosters
+from node.rosters import ROSTER_DIRECTORY, load_rosters, unknown_peers
 from node.sequencer import CLOCK_BEHIND_MAX_HOURS
 from node.wiring import NODE_KEY_FILE
 
@@ -34,6 +34,7 @@ STATES = (
     "config_wrong",
     "roster_missing",
     "roster_wrong",
+    "peer_unknown",
     "dropped",
     "key_missing",
     "key_wrong",
@@ -167,7 +168,8 @@ def _roster(config: Config) -> Iterator[Finding]:
         if config.agency in rosters[0].agencies and config.agency not in rosters[-1].agencies:
             yield found("dropped", version=rosters[-1].version)
             return
-        load_rosters(config)
+        for agency, near in unknown_peers(config, rosters).items():
+            yield found("peer_unknown", agency=agency, near=near or "-", path=config.directory / FILE_NAME)
     except LedgerError as error:
         yield found("roster_wrong", detail=str(error))
 

@@ -6,6 +6,7 @@ root keys signed it, and is on disk before anything is judged by it.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,16 @@ def load_rosters(config: Config) -> tuple[list[Roster], dict[int, Pair]]:
     _check_config(config, rosters)
     pairs = {one.version: (one.raw, (directory / f"{one.version}.note").read_bytes()) for one in rosters}
     return rosters, pairs
+
+
+def unknown_peers(config: Config, rosters: Sequence[Roster]) -> dict[str, str]:
+    """Return the agencies under ``[peers]`` that no version names, each with the name it is like, or ""."""
+    named = list(dict.fromkeys(name for roster in rosters for name in roster.agencies))
+    return {
+        name: next(iter(difflib.get_close_matches(name, named, n=1)), "")
+        for name in config.peers
+        if name not in named
+    }
 
 
 def check_following(rosters: Sequence[Roster], pair: Pair) -> Roster:

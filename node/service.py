@@ -11,6 +11,7 @@ Time, other nodes, chance and the store's thread come in as `surroundings`: the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import TypeVar
@@ -26,6 +27,7 @@ from node.frontier import FRONTIER_PATH
 from node.gossip import Gossip
 from node.limits import Limits
 from node.protocol import Request, Response
+from node.rosters import unknown_peers
 from node.sequencer import BATCH_MAX
 from node.session import fetch_checkpoint
 from node.surroundings import Surroundings
@@ -39,6 +41,8 @@ QUEUE_BYTES_MAX = 128 * 1024 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """Submissions taken into one commit: some 10,000 records, a few seconds; the rest waits for the next."""
 MS_IN_HOUR = 3_600_000
+RESUME_MAX_S = 10.0
+"""For the others' first answers: whoever takes connections and answers none must not hold up the start."""
 DESK_TICK_S = 30.0
 """How often the desk looks whether its hour has come: an access record is in the log after 61 minutes."""
 Result = TypeVar("Result")
@@ -60,7 +64,7 @@ class Service:
         self.gossip = Gossip(node, surroundings)
         self._authenticator = Authenticator(node.ledger_id, node.config.agency, node.node_key)
         self._limits = Limits()
-        self._cosigning = Cosigning(node, surroundings)
+        self._cosigning = Cosigning(node, surroundings, self.gossip)
         self.stop = asyncio.Event()
 
     async def run(self, close_door: Callable[[], Awaitable[None]]) -> None:
@@ -70,6 +74,8 @@ class Service:
         """
         tasks: list[asyncio.Task[None]] = []
         self._node.started_ms = self._around.now_ms()
+        for agency, near in unknown_peers(self._node.config, self._node.rosters).items():
+            structured_log.event("peers.unknown", agency=agency, near=near)
         try:
             tasks = [asyncio.create_task(self._commit_forever())]
             tasks.append(asyncio.create_task(self._resume()))
@@ -123,6 +129,7 @@ class Service:
             return handlers.too_many(pause_s)
         if asker is not None:
             self.gossip.heard_from(asker)
+            self._cosigning.heard_from(asker)
         request = replace(request, path=path)
         try:
             if (request.method, path) == ("POST", handlers.ENTRIES_PATH):
@@ -241,7 +248,9 @@ class Service:
 
     async def _resume(self) -> None:
         """Hear what others hold of this log, then found it if it is new."""
-        await asyncio.gather(*(self._hear(name) for name in self._node.unheard))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RESUME_MAX_S):
+                await asyncio.gather(*(self._hear(name) for name in self._node.unheard))
         if await self._on_store(self._node.found, self._hour()):
             structured_log.event("log.founded", origin=str(self._node.origin))
         reason = await self._on_store(lambda: self._node.waiting)
@@ -257,15 +266,17 @@ class Service:
             self.gossip.fail(agency, error)
 
     async def _hear_forever(self) -> None:
-        """Ask again whoever did not answer at the start; with enough answers a new log is founded."""
+        """Ask again whoever did not answer at the start; a new log is founded once nothing forbids it.
+
+        That may be later than the last answer: a clock that stood off is set right meanwhile.
+        """
         while True:
             await asyncio.sleep(jitter(self._around.random, self._node.config.mirror_interval_s))
             now = _counter()
             unheard = [name for name in self._node.unheard if self.gossip.peers.due_at(name) <= now]
             await asyncio.gather(*(self._hear(name) for name in unheard))
             try:
-                is_founded = await self._on_store(self._node.found, self._hour()) if unheard else False
-                if is_founded:
+                if await self._on_store(self._node.found, self._hour()):
                     structured_log.event("log.founded", origin=str(self._node.origin))
             except LedgerError as error:  # a full disk: tried again with the next round
                 structured_log.fault("founding.failed", error)

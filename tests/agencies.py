@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,11 @@ class Agency:
     name: str
     directory: Path
     port: int
+    host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def origin(self) -> Origin:
@@ -133,11 +134,23 @@ def mark(pupil: str, subject_code: str = "math", *, number: int = 0, **fields: A
     return record("subject_result", subject=pupil, number=number, period=YEAR, **fields)
 
 
-def found_agencies(base: Path, names: Sequence[str] = ("district",), **config: float) -> dict[str, Agency]:
-    """Make the directories of a new ledger: one agency, or several that know each other's addresses."""
+def found_agencies(
+    base: Path,
+    names: Sequence[str] = ("district",),
+    *,
+    hosts: Mapping[str, str] | None = None,
+    **config: float,
+) -> dict[str, Agency]:
+    """Make the directories of a new ledger: one agency, or several that know each other's addresses.
+
+    ``hosts`` are their addresses; without, all are on this machine's loopback.
+    """
     world = World(names, opened=False)
     ports = free_ports(len(names))
-    made = {name: Agency(world, name, base / name, port) for name, port in zip(names, ports, strict=True)}
+    made = {
+        name: Agency(world, name, base / name, port, (hosts or {}).get(name, "127.0.0.1"))
+        for name, port in zip(names, ports, strict=True)
+    }
     for agency in made.values():
         _write_directory(agency, [one for one in made.values() if one is not agency], config)
     return made
@@ -157,7 +170,7 @@ def _write_directory(agency: Agency, others: list[Agency], config: dict[str, flo
         ledger="test",
         agency=agency.name,
         url=agency.url,
-        listen=f"127.0.0.1:{agency.port}",
+        listen=f"{agency.host}:{agency.port}",
         peers={one.name: [one.url] for one in others},
     )
     for name, value in ({"publish_interval_s": 0.05, "mirror_interval_s": 0.05} | config).items():
@@ -216,13 +229,15 @@ class Nodes:
     """Starts nodes, and ends them all with the test."""
 
     started: list[RunningNode] = field(default_factory=list)
+    within: Callable[[Agency], Sequence[str]] = lambda agency: ()
+    """Words before the command: where a node is to run."""
 
     def start(self, agency: Agency, *words: str, wait: bool = True) -> RunningNode:
         """Start an agency's node; with ``wait``, return only when it says that it is ready."""
-        log = agency.directory / "node.log"
+        log, command = agency.directory / "node.log", (sys.executable, "-m", "cli.main", "node", "run")
         with log.open("ab") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", "node", "run", "--dir", str(agency.directory), *words],
+                [*self.within(agency), *command, "--dir", str(agency.directory), *words],
                 cwd=REPOSITORY,
                 env=os.environ | {"PLEDGER_PASSPHRASE": PASSPHRASE, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,

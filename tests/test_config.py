@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import Malformed
 from node.config import FILE_BYTES_MAX, format_config, load_config, parse_config
-from node.rosters import load_rosters
+from node.rosters import load_rosters, unknown_peers
 from tests.agencies import found_agencies
 
 GOOD = {
@@ -189,12 +189,15 @@ def test_a_folder_without_a_configuration_says_what_makes_one(tmp_path: Path) ->
         load_config(tmp_path)
 
 
-def test_a_peer_that_the_roster_does_not_name_is_an_error(tmp_path: Path) -> None:
-    """A misspelt agency must not silently be mirrored from nowhere."""
+def test_a_node_is_no_peer_of_itself_and_a_name_that_no_roster_has_is_told(tmp_path: Path) -> None:
+    """An agency that is to join may stand there before its roster; a misspelt one is named."""
     agency = found_agencies(tmp_path, ("district", "sport", "centre"))["district"]
     path = agency.directory / "node.toml"
     good = path.read_text()
-    for wrong in ("sports", "district"):
-        path.write_text(good.replace('"sport" =', f'"{wrong}" ='))
-        with pytest.raises(Malformed, match=rf"peers: {wrong}: the other agencies are .*centre"):
-            load_rosters(load_config(agency.directory))
+    path.write_text(good.replace('"sport" =', '"district" ='))
+    with pytest.raises(Malformed, match="peers: district is this node itself"):
+        load_rosters(load_config(agency.directory))
+    path.write_text(good.replace('"sport" =', '"sports" ='))
+    config = load_config(agency.directory)
+    rosters, _ = load_rosters(config)
+    assert unknown_peers(config, rosters) == {"sports": "sport"}

@@ -12,7 +12,9 @@ import pytest
 from ledger.cosignature import cosign
 from ledger.note import SignatureLine, parse_note
 from node import handlers
+from node.authentication import Authenticator
 from node.cosigning import IN_FLIGHT_MAX_S, RETRY_MAX_S, Cosigning, Later, OtherSize, read_answer
+from node.gossip import Gossip
 from node.protocol import Request, Response, Unreachable
 from node.witness import parse_add_checkpoint
 from tests.virtual_loop import VirtualLoop
@@ -22,6 +24,7 @@ from tests.world import key
 FOUR = ("district", "sport", "centre", "north")
 ORIGIN = "test/district/1"
 Answer = Callable[[Request], Response]
+Then = Callable[[Cosigning], None]
 
 
 @pytest.fixture
@@ -30,7 +33,14 @@ def four(tmp_path: Path) -> Iterator[Ledger]:
         yield made
 
 
-def run(made: Ledger, answers: dict[str, Answer] | None = None, *, until_s: float, steps: int = 0) -> Around:
+def run(
+    made: Ledger,
+    answers: dict[str, Answer] | None = None,
+    *,
+    until_s: float,
+    steps: int = 0,
+    then: Then | None = None,
+) -> Around:
     """The district's loop for so long; the others answer honestly, or as ``answers`` says."""
     urls = {agency.url: name for name, agency in made.agencies.items()}
 
@@ -43,7 +53,8 @@ def run(made: Ledger, answers: dict[str, Answer] | None = None, *, until_s: floa
     around = Around(answer)
 
     async def main() -> None:
-        cosigning = Cosigning(made.nodes["district"], around)
+        node = made.nodes["district"]
+        cosigning = Cosigning(node, around, Gossip(node, around))
         task = asyncio.create_task(cosigning.run())
         for _ in range(steps):
             await asyncio.sleep(until_s / steps)
@@ -51,6 +62,9 @@ def run(made: Ledger, answers: dict[str, Answer] | None = None, *, until_s: floa
             made.mirror_all()
             cosigning.wake()
         await asyncio.sleep(until_s)
+        if then is not None:
+            then(cosigning)
+            await asyncio.sleep(until_s)
         assert not task.done(), task.exception()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -265,3 +279,41 @@ def test_answers_are_read_as_they_are_meant() -> None:
     for body in (b"3\n", b"07\n", b"-1", b"9" * 30, b"7\n7\n", b""):
         assert isinstance(read_answer(Response(status=409, body=body), 3), Later)
     assert handlers.ADD_CHECKPOINT_PATH == "/witness/add-checkpoint"
+
+
+def test_a_witness_that_was_silent_is_asked_at_once_when_it_speaks(four: Ledger) -> None:
+    """Cut off for ten minutes, a pause of a minute; its own request ends that, and no other pause."""
+    dark, answers = [True], {"centre": LATER["503"]}
+    answers["sport"] = lambda request: dead(request) if dark[0] else four.answer("sport", request)
+
+    def speaks(cosigning: Cosigning) -> None:
+        dark[0] = False
+        for name in FOUR:
+            cosigning.heard_from(name)
+
+    around = run(four, answers, until_s=600, then=speaks)
+    assert next(at for at in asked(around, four, "sport") if at >= 600) < 600.1
+    assert next(at for at in asked(around, four, "centre") if at >= 600) > 600.1
+    lines = four.nodes["district"].store.cosignatures(ORIGIN, 2)
+    assert "test/sport/witness" in [line.split()[1] for line in lines]
+
+
+def test_questions_to_witnesses_name_the_node_that_asks(four: Ledger) -> None:
+    """Each carries the header by which its recipient knows whose bucket to charge."""
+    around, node = run(four, until_s=5), four.nodes["sport"]
+    [request] = [one for _, url, one in around.asked if url == four.agencies["sport"].url]
+    authenticator = Authenticator(node.ledger_id, "sport", node.node_key)
+    assert authenticator.sender(request, NOW_S) == "district"
+
+
+def test_a_node_that_may_not_go_on_asks_once_it_may(four: Ledger) -> None:
+    """It hears the others a while after its start: nobody has to publish before the gathering begins."""
+    node = four.nodes["district"]
+    node.clock_fault = "its clock stands wrong"
+
+    def right(cosigning: Cosigning) -> None:
+        node.clock_fault = None
+
+    around = run(four, until_s=100, then=right)
+    first = min(at for at, _, _ in around.asked)
+    assert 100 <= first <= 102

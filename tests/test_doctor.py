@@ -281,6 +281,15 @@ def test_a_roster_that_drops_the_agency_is_told(tmp_path: Path) -> None:
     assert "does not name this agency" in examined(agency)["dropped"]["text"]
 
 
+def test_a_misspelt_agency_among_the_peers_is_told(tmp_path: Path) -> None:
+    """An address of an agency that no roster version names is of no use."""
+    agency = founded(tmp_path, FOUR)["north"]
+    agency.node().close()
+    toml = agency.directory / "node.toml"
+    toml.write_text(toml.read_text() + 'sprot = ["http://127.0.0.1:1"]\n')
+    assert "sprot" in examined(agency)["peer_unknown"]["text"]
+
+
 def test_a_newer_roster_in_hand_is_told(tmp_path: Path) -> None:
     """The log stands under version 1 while version 2 is here."""
     agency = founded(tmp_path, FOUR)["north"]

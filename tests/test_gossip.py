@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from ledger import codec
-from ledger.roster import format_roster, parse_roster
+from ledger.roster import Ends, Head, format_roster, parse_roster
 from ledger.statute import default_statute_json
 from node.frontier import Row, decode_frontier, digest_of, encode_frontier
 from node.gossip import OWNERS_ROUND_S
 from node.protocol import Request, Response
+from node.service import RESUME_MAX_S
 from tests.agencies import Agency, _write_directory, free_ports, mark
 from tests.virtual_net import Lie, Net, net_of
 from tests.world import World, key
@@ -112,6 +114,16 @@ def _ahead(rows: list[Row]) -> list[Row]:
     ]
 
 
+def _of_bundles(change: Callable[[bytes], bytes]) -> Lie:
+    """All is ahead, and every bundle of leaves is another than its checkpoint says."""
+
+    def lie(request: Request, honest: Response) -> Response:
+        is_bundle = "/tile/entries/" in request.path and honest.status == 200
+        return replace(honest, body=change(honest.body)) if is_bundle else _beyond(request, honest)
+
+    return lie
+
+
 _beyond = _frontier(_ahead)
 LIES: dict[str, Lie] = {
     "rolls back": _frontier(lambda rows: [replace(row, size=1, certified_size=0) for row in rows]),
@@ -130,6 +142,8 @@ LIES: dict[str, Lie] = {
     "says that nothing is new, at once": _all(lambda honest: Response(status=304)),
     "says noise": _all(lambda honest: replace(honest, body=b"\xc1" * 300)),
     "is too large": _all(lambda honest: replace(honest, body=bytes(70_000_000))),
+    "gives leaves without what they stand on": _of_bundles(lambda body: body[2 + int.from_bytes(body[:2]) :]),
+    "gives a flood of leaves": _of_bundles(lambda body: body * (4_000_000 // (len(body) + 1))),
     "is of another ledger": _all(lambda honest: replace(honest, body=_of_another_ledger(honest))),
 }
 
@@ -159,6 +173,15 @@ def test_a_peer_that_lies_costs_itself_only(tmp_path: Path, name: str) -> None:
         assert asked < 700, asked
         assert all(peer.node.waiting is None for peer in honest)
         assert all(peer.node.refusal is None for peer in honest)
+
+
+def test_a_peer_that_takes_a_question_and_is_silent_holds_up_no_start(tmp_path: Path) -> None:
+    """Enough others have answered: the log is founded within seconds, not when that question has run out."""
+    with net_of(tmp_path, *FOUR) as net:
+        net.lies["youth"] = _stall
+        for name in THREE:
+            net.start(name)
+        net.wait_for(lambda: all(net.peers[name].held(name) for name in THREE), RESUME_MAX_S + 5)
 
 
 def test_an_eclipse_heals(tmp_path: Path) -> None:
@@ -285,14 +308,21 @@ def test_a_clock_hours_off_stops_its_node_until_it_is_right(three: Net) -> None:
     assert district.submit(district.agency.grant()) == 200
 
 
-def second_roster(world: World, names: tuple[str, ...]) -> tuple[bytes, bytes]:
+def second_roster(
+    world: World, names: tuple[str, ...], ends: dict[str, Ends] | None = None
+) -> tuple[bytes, bytes]:
     """Version 2 with these agencies, signed by all of version 1."""
     first = world.roster
     roots = {name: key(f"{name} root").public_key for name in names}
     raw = format_roster(
-        ledger="test", agencies=roots, statute=default_statute_json(), version=2, before=first.hash
+        ledger="test",
+        agencies=roots,
+        statute=default_statute_json(),
+        version=2,
+        before=first.hash,
+        ends=ends or {},
     )
-    return raw, world.sign_roster(parse_roster(raw), list(first.agencies))
+    return raw, world.sign_roster(parse_roster(raw), [name for name in first.agencies if name in names])
 
 
 def test_a_roster_version_travels_and_a_newcomer_is_taken_in(tmp_path: Path) -> None:
@@ -308,6 +338,50 @@ def test_a_roster_version_travels_and_a_newcomer_is_taken_in(tmp_path: Path) -> 
             assert (net.agencies[name].directory / "roster" / "2.json").read_bytes() == pair[0]
         net.stop("sport")
         assert net.start("sport", 1).node.others == ["centre", "district", "youth"]
+
+
+def test_a_flood_of_unknown_logs_costs_no_pull_and_no_memory(three: Net) -> None:
+    """Checkpoints of agencies, eras and ledgers that nobody knows, and of known ones that are not signed."""
+    centre = three.peers["centre"]
+    logs, pulled = centre.node.logs(), len(centre.asked)
+    bodies = [
+        b"old 0\n\n%s/%d\n%d\n%s\n\n%s x AAAAAAA=\n"
+        % (log, number, number, base64.b64encode(bytes(32)), "\u2014".encode())
+        for number in range(1, 200)
+        for log in (b"test/nobody", b"test/sport", b"other/sport")
+    ]
+    for body in bodies:
+        request = Request(method="POST", path="/witness/add-checkpoint", body=body)
+        assert three.run(centre.service.answer(request)).status in (400, 403, 404)
+    three.wait(5)
+    assert centre.node.logs() == logs and not centre.node.faults()
+    assert len(centre.asked) - pulled < 20
+
+
+def test_an_agency_that_a_roster_drops_stops_and_is_served_on(tmp_path: Path) -> None:
+    """All take version 2: the others ask it no more and keep its log; itself it says so and takes nothing."""
+    with net_of(tmp_path, *FOUR) as net:
+        net.start_all()
+        opened(net)
+        first = net.agencies["centre"]
+        ends = {"youth": Ends(head=Head(1, 0, bytes(32)), next_era=2)}
+        raw, note = second_roster(first.world, THREE, ends)
+        net.peers["centre"].node.take_roster((raw, note))
+        net.wait_for(lambda: all(p.node.rosters[-1].version == 2 for p in net.peers.values()), 120)
+        youth, size = net.peers["youth"], net.peers["youth"].held("youth")
+        assert "does not name this agency any more" in str(youth.node.waiting)
+        assert youth.submit(youth.agency.grant()) == 503
+        net.wait(120)  # polls under way end, version 2 is adopted and certified
+        district = net.peers["district"]
+        district.asked.clear()
+        assert district.submit(district.agency.grant()) == 200
+        net.wait_for(lambda: net.peers["sport"].held("district") == district.held("district"), 10)
+        net.wait(OWNERS_ROUND_S)
+        assert "youth" not in {name for name, _ in district.asked}
+        request = Request(method="GET", path="/log/youth/1/checkpoint")
+        assert net.run(district.service.answer(request)).body.startswith(b"test/youth/1\n%d\n" % size)
+        net.stop("youth")
+        assert "does not name this agency any more" in str(net.start("youth", 1).node.waiting)
 
 
 def _join(net: Net, other: Agency, name: str, pair: tuple[bytes, bytes]) -> None:

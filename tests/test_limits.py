@@ -164,3 +164,21 @@ def test_a_clock_behind_its_own_log_is_wrong() -> None:
     clocks = Clocks(lambda: 0.0)
     assert clocks.reason_to_wait(NOW * 1000, ["a"], HOUR + 1) is None
     assert "2 hours behind" in str(clocks.reason_to_wait(NOW * 1000, ["a"], HOUR + 2))
+
+
+def test_the_stamp_of_a_cosignature_is_a_time_that_its_clock_has_passed() -> None:
+    """An old one, given again, accuses nobody; stamps hours ahead say that this clock stands behind."""
+    now_ms, names = 1_700_000_000_000, ["a", "b", "c", "me"]
+    clocks = Clocks(lambda: 0.0)
+    for name in "abc":
+        clocks.hear_stamp(name, now_ms // 1000 - 10 * 3600)
+    assert clocks.reason_to_wait(now_ms, names, 0) is None
+    for name in "ab":
+        clocks.hear_stamp(name, now_ms // 1000 + ASTRAY_S + 60)
+        clocks.hear_stamp(name, now_ms // 1000 - 10 * 3600)
+    reason = clocks.reason_to_wait(now_ms, names, 0)
+    assert reason is not None and "a by 2 hours (they are ahead), b by" in reason
+    for name in "ab":  # a frontier tells how it stands, but not less than what it has passed
+        clocks.hear(name, now_ms // 1000)
+    assert clocks.reason_to_wait(now_ms, names, 0) == reason
+    assert clocks.reason_to_wait(now_ms + ASTRAY_S * 1000, names, 0) is None

@@ -18,8 +18,10 @@ import pytest
 
 from ledger.verify import verify
 from node.frontier import decode_frontier
+from node.handlers import REQUEST_BYTES_MAX
 from node.http_client import HttpClient
 from node.http_server import RETRY_AFTER_S
+from node.limits import ASKER_BYTES
 from node.protocol import Problem, Unreachable
 from node.session import check_receipt, fetch_json, fetch_receipt
 from node.sources import HttpSource
@@ -405,6 +407,36 @@ def test_a_busy_node_says_when_to_come_back(tmp_path: Path, nodes: Nodes) -> Non
     assert (answer.status, answer.headers["Retry-After"]) == (503, str(RETRY_AFTER_S))
     answer.read()
     connection.close()
+
+
+def test_a_flood_is_told_when_to_come_back(running: RunningNode) -> None:
+    """429 with Retry-After, once the bodies of one address pass its bucket; other addresses are served."""
+    port, body = running.agency.port, bytes(REQUEST_BYTES_MAX)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    statuses = []
+    while 429 not in statuses:
+        assert len(statuses) * len(body) < 4 * ASKER_BYTES.burst, statuses
+        connection.request("POST", "/v1/nothing", body=body)
+        answer = connection.getresponse()
+        answer.read()
+        statuses.append(answer.status)
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    assert len(statuses) * len(body) >= ASKER_BYTES.burst
+    connection.close()
+    other = http.client.HTTPConnection("127.0.0.1", port, timeout=60, source_address=("127.0.0.9", 0))
+    other.request("POST", "/v1/nothing", body=b"x")
+    assert other.getresponse().status != 429
+    other.close()
+
+
+def test_a_misspelt_agency_among_the_peers_is_told(tmp_path: Path, nodes: Nodes) -> None:
+    """At the start, with the name that may have been meant; the node runs: its address is only not used."""
+    agency = found_agencies(tmp_path, AGENCIES)["district"]
+    toml = agency.directory / "node.toml"
+    toml.write_text(toml.read_text() + 'sprot = ["http://127.0.0.1:1"]\n')
+    node = nodes.start(agency)
+    [event] = [one for one in node.events() if one["event"] == "peers.unknown"]
+    assert (event["agency"], event["near"]) == ("sprot", "sport")
 
 
 def test_nobody_watches_a_teacher_at_work(tmp_path: Path, nodes: Nodes) -> None:
