@@ -67,10 +67,9 @@ class ForkPulls:
         met = await self._on_store(self._node.forks.meet, note)
         if met == "known":
             return await self._certify(ask, origin, branch, note)
-        opening = None
+        opening = await self._opening(ask, origin, branch) if met == "foreign" else None
         try:
-            if met == "foreign":
-                opening = await ask(lambda: fetch_opening(origin, branch))
+            if opening is not None:
                 parting = await self._on_store(self._node.forks.part_by_opening, note, opening)
             else:
                 parting = await self._part(ask, origin, note, claim.size, branch)
@@ -110,6 +109,13 @@ class ForkPulls:
                 tile = missing.tile
             await ask(lambda tile=tile: fetch_tile(origin, tile, tiles, branch))  # type: ignore[misc]
 
+    async def _opening(self, ask: Ask, origin: Origin, branch: str) -> bytes:
+        """The first leaf of the history that another shows; raise `Unproven` if it has none."""
+        opening: bytes | None = await ask(lambda: fetch_opening(origin, branch))
+        if opening is None:
+            raise Unproven(f"a checkpoint of {origin} is shown, and no opening that names its key")
+        return opening
+
     async def _pull(
         self, ask: Ask, origin: Origin, parting: Parting, branch: str, opening: bytes | None
     ) -> bool:
@@ -119,7 +125,7 @@ class ForkPulls:
             mirror = await self._on_store(copies.branch, origin, parting.parent)
             return await self._pull_on(ask, mirror, branch)
         if parting.start == 0 and opening is None:
-            opening = await ask(lambda: fetch_opening(origin, branch))
+            opening = await self._opening(ask, origin, branch)
         state, held = await self._on_store(forks.start_of, origin, parting, opening)
         pulled = await ask(lambda: pull(state, held, branch=branch))
         if pulled is None:
