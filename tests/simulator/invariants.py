@@ -194,14 +194,19 @@ def _check_verdict(
 
 
 def _compare(host: Host, node: Node, ledger: Ledger, report: Report) -> None:
-    """The offline report against what the node itself shows; a log that only a liar has may be missing."""
+    """The offline report against what the node itself shows.
+
+    A log that only a liar has may be missing; one whose key signed two histories, and no other, is forked.
+    """
     absent = {
         str(owner.node.origin)
         for owner in ledger.hosts.values()
         if owner.node is not None and not ledger.is_followed(owner) and owner is not host
     } - {str(origin) for origin in node.logs() if node.tree.published(origin) is not None}
     for problem in report.problems:
-        if problem.violation.rule.name != "log.missing" or problem.log not in absent:
+        rule, log = problem.violation.rule.name, problem.log
+        is_fork = rule in ("log.forked", "log.unproven") and parse_origin(log).agency in ledger.contested
+        if not is_fork and (rule != "log.missing" or log not in absent):
             raise Broken(f"{host.name}: its dossier is {report.verdict}: {problem.value()}")
     for log in report.logs:
         shown = node.tree.published(parse_origin(log.origin))
