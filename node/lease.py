@@ -36,8 +36,8 @@ SCHEMA = Schema(
         ),
         ("CREATE TABLE refusal (id INTEGER PRIMARY KEY CHECK (id = 1), reason TEXT NOT NULL)",),
         (
-            "CREATE TABLE refused (era INTEGER PRIMARY KEY, reason TEXT NOT NULL)",
-            "INSERT INTO refused (era, reason) SELECT 1, reason FROM refusal",
+            "CREATE TABLE ended_era (era INTEGER PRIMARY KEY, reason TEXT NOT NULL)",
+            "INSERT INTO ended_era (era, reason) SELECT 1, reason FROM refusal",
         ),
     ),
 )
@@ -85,7 +85,7 @@ def check_lease(database: Database, token: int) -> None:
 
 def stored_refusal(database: Database, era: int = 1) -> str | None:
     """Return why this database never sequences again in an era, once `store_refusal` has said so."""
-    row = database.row("SELECT reason FROM refused WHERE era = ?", (era,))
+    row = database.row("SELECT reason FROM ended_era WHERE era = ?", (era,))
     return None if row is None else str(row[0])
 
 
@@ -96,7 +96,7 @@ def store_refusal(database: Database, reason: str, era: int = 1) -> None:
     """
     with database.transaction():
         database.write(
-            "INSERT INTO refused (era, reason) VALUES (?, ?) ON CONFLICT (era) DO NOTHING", (era, reason)
+            "INSERT INTO ended_era (era, reason) VALUES (?, ?) ON CONFLICT (era) DO NOTHING", (era, reason)
         )
 
 

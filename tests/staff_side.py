@@ -50,6 +50,7 @@ from node.protocol import (
 )
 from node.release import Release
 from node.sequencer import Sequencer, SequencerKeys
+from node.stored_logs import StoredLogs
 from node.submission import Submission, open_submission
 from node.wiring import SCHEMAS
 from tests.world import DAY, Log, MemorySource, World, key, seed
@@ -134,6 +135,7 @@ class Foresight:
             self._store,
             self._bodies,
             self._keys,
+            logs=StoredLogs(self._store, log.world.ledger_id, lambda: log.world.rosters),
             state=log.state,
             signing=SequencerKeys(
                 log=log.key("log"),

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from ledger.errors import Refused
+from ledger.names import Place
 from ledger.rules import violation
-from node import lease, mirror, wiring, witness
+from node import lease, mirror, own_log, witness
 from node.sequencer import Sequencer
 from tests.simulator.command import main, tally
 from tests.simulator.options import FAULTS, Options, draw
@@ -95,7 +96,7 @@ def test_a_disk_that_forgets_what_was_acknowledged_is_seen(monkeypatch: pytest.M
 def test_a_restored_node_that_goes_on_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without instance record and answers it would sign a second history."""
     monkeypatch.setattr(lease, "check_instance", lambda *arguments, **options: None)
-    monkeypatch.setattr(wiring, "reason_to_wait", lambda *arguments, **options: None)
+    monkeypatch.setattr(own_log, "reason_to_wait", lambda *arguments, **options: None)
     assert caught("backups").failure is not None
 
 
@@ -111,7 +112,7 @@ def test_a_refused_entry_that_is_kept_is_seen(monkeypatch: pytest.MonkeyPatch) -
 
     def takes(self: Sequencer, one: Any, batch: Any, hour: int) -> Any:
         outcome = real(self, one, batch, hour)
-        is_odd = isinstance(outcome, int) and outcome % 5 == 4
+        is_odd = isinstance(outcome, Place) and outcome.index % 5 == 4
         return Refused((violation("record.identity", "it stands already"),)) if is_odd else outcome
 
     monkeypatch.setattr(Sequencer, "_take", takes)
