@@ -21,12 +21,16 @@ from cli.parameters import day_number
 from cli.passphrase import take_passphrase
 from cli.pupil import DECLINED
 from cli.register import Register, read_register, write_register
+from cli.renewing import ASKED_MAX, Renewal, lines_of, renew
 from cli.sending import Author, Delivery, send_waiting, sign_records
 from cli.workspace import Workspace, open_workspace
 from ledger.keys import SigningKey
 from ledger.record import Record
 from ledger.statute import Statute
 from node.http_client import HttpClient
+
+LOOK_TIMEOUT_S = 10
+"""An answer by the way: a node that takes longer is asked another time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +83,22 @@ class Desk:
         for stored in entries:
             self.outbox.put(stored)
 
+    def look_after(self, count_max: int = ASKED_MAX) -> Renewal:
+        """Look after accepted entries whose receipt is not certified; tell what a person must know."""
+        target, roster = self.workspace.target(), self.workspace.rosters()[-1]
+        with HttpClient(target.url, LOOK_TIMEOUT_S) as client:
+            renewal = client.run(renew(self.outbox, target, roster, os.urandom, count_max))
+        for line in lines_of(renewal):
+            output.remark(line)
+        return renewal
+
     def send(self, *, with_refused: bool = False) -> Delivery:
-        """Send everything that waits; without a node it goes on waiting."""
+        """Send everything that waits; without a node it goes on waiting.
+
+        What the node has lost goes first: what waits may rest on it.
+        """
         target = self.workspace.target()
+        self.look_after()
         with HttpClient(target.url) as client, output.progress() as progress:
             sending = send_waiting(
                 self.outbox, target, self.author(), with_refused=with_refused, progress=progress

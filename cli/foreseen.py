@@ -202,10 +202,14 @@ def _refused_as_a_whole(drafts: Sequence[Draft], answer: ProblemAnswer) -> CellP
 
 
 def send_first(desk: Desk) -> bool:
-    """Send what waits from before, or the node would judge without it; return whether all of it is there."""
-    if not desk.outbox.waiting():
-        return True
+    """Send what waits from before, or the node would judge without it; return whether all of it is there.
+
+    What it had accepted is looked after: it judges without that too, if it has lost it.
+    """
     try:
+        if not desk.outbox.waiting():
+            desk.look_after()
+            return True
         delivery = desk.send()
     except Undone as error:
         _remark_not_asked(error)

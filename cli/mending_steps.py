@@ -100,6 +100,7 @@ def _check_first(desk: Desk, records: Sequence[Record], labels: Sequence[str]) -
     """
     if desk.outbox.waiting():
         return
+    desk.look_after()
     try:
         verdicts = check_records(desk, records)
     except Unreachable:

@@ -7,7 +7,9 @@ shows neither marks nor pupils. States::
     accepted   the node's receipt is here, and was checked; moved to the folder ``accepted``
     refused    the node refused it, ``reason`` says why; nothing of it was written
 
-Accepted entries lie apart so that a command opens only what is open, not all that was signed in a year.
+An accepted entry is *certified* once its receipt is: it moves on to the folder ``certified``, and nobody is
+asked about it again. So a command opens only what is open, not all that was signed in a year. A receipt that
+contradicts a later one is evidence, and stays in the entry (``earlier``).
 
 A new file appears whole or not at all, and replaces an older content in one step, so a process killed at any
 moment loses nothing. What stood with the wrong pupil goes from here too once its withdrawal is accepted; its
@@ -18,6 +20,7 @@ more, it is completed from here.
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +33,7 @@ from ledger import codec, keys
 from ledger.entry import Entry, PrivateBodies, check_parts, padded_count, parse_header
 from ledger.errors import Conflict, Malformed, StoreError, Unproven
 from ledger.keys import SigningKey
+from ledger.proof import parse_proof
 from ledger.record import Record, padding_hashes, parse_record
 from node.durable_file import create_file, disk_errors, read_file, replace_file, sync_folder
 from node.submission import Submission
@@ -39,6 +43,8 @@ FILE_BYTES_MAX = 32 * 1024 * 1024
 """A submission of 12 MiB, its labels, and room."""
 PREFIX_MIN = 6
 """Hex digits by which a record or entry may be named: typed by hand, and told apart among thousands."""
+EARLIER_MAX = 8
+"""Two receipts that contradict each other are proof enough; a node that goes on must not fill the disk."""
 SUFFIX = ".sealed"
 _DOMAIN = b"pledger/outbox/v1\x00"
 
@@ -63,6 +69,20 @@ class Stored:
     millisecond. 0 before it is put."""
     gone: tuple[bytes, ...] = ()
     """Hashes of records that stood with the wrong pupil and are kept here no more than at the node."""
+    cosigned: tuple[str, ...] = ()
+    """The agencies whose cosignatures certify the receipt; empty as long as it is not certified."""
+    earlier: tuple[bytes, ...] = ()
+    """Receipts that tell of another place or history than ``receipt``, the oldest first."""
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether a quorum of the agencies stands behind the receipt."""
+        return bool(self.cosigned)
+
+    @property
+    def word(self) -> str:
+        """The state as people are told it."""
+        return "certified" if self.is_certified else self.state
 
     @property
     def entry_id(self) -> bytes:
@@ -112,7 +132,9 @@ class Outbox:
     def __init__(self, folder: Path, signer: SigningKey, random: RandomBytes) -> None:
         """The folder is made when the first entry comes."""
         self._folder = folder
-        self._archive = folder / "accepted"
+        self._accepted, self._certified = folder / "accepted", folder / "certified"
+        self._asked: set[str] = set()
+        self._is_asking = True
         self._key = hashlib.sha256(_DOMAIN + signer.seed).digest()
         self._random = random
         self._last: int | None = None
@@ -124,19 +146,45 @@ class Outbox:
         """
         self._make(self._folder)
         stored = stored if stored.number else replace(stored, number=self._next_number())
-        if (self._archive / self._name(stored.entry_id)).exists():
+        name = self._name(stored.entry_id)
+        if (self._accepted / name).exists() or (self._certified / name).exists():
             raise Conflict(say("outbox.accepted_already", entry=stored.entry_id.hex()))
         create_file(self._path(stored.entry_id), self._locked(stored))
 
     def update(self, stored: Stored) -> Stored:
-        """Keep another state of an entry, durable on return; return it."""
-        if stored.state == "accepted":
-            self._make(self._archive)
-            replace_file(self._archive / self._name(stored.entry_id), self._locked(stored))
-            self.drop(stored)
-        else:
-            replace_file(self._path(stored.entry_id), self._locked(stored))
+        """Keep another state of an entry, durable on return; return it.
+
+        A stop before the last step leaves it in two folders: the one where less is left to do counts.
+        """
+        name, target = self._name(stored.entry_id), self._folder_of(stored)
+        self._make(target)
+        replace_file(target / name, self._locked(stored))
+        for folder in (self._folder, self._accepted):
+            if folder != target:
+                self._remove(folder / name)
+        self._asked.add(name)
         return stored
+
+    def uncertified(self, count_max: int) -> Iterator[Stored]:
+        """Yield accepted entries without a certified receipt, those first about which nobody asked longest.
+
+        None twice in one command; one that was only looked at goes to the end of the row.
+        """
+        if not self._is_asking:
+            return
+        with disk_errors(self._accepted):
+            known = self._names(self._certified) | self._asked
+            paths = [path for path in self._accepted.glob(f"[0-9a-f]*{SUFFIX}") if path.name not in known]
+            paths = heapq.nsmallest(count_max, paths, key=lambda path: (path.stat().st_mtime_ns, path.name))
+        for path in paths:
+            self._asked.add(path.name)
+            with disk_errors(path):
+                path.touch()
+            yield self._read(path, read_file(path, bytes_max=FILE_BYTES_MAX))
+
+    def leave_accepted(self) -> None:
+        """Yield nothing as `uncertified` any more in this command: the node cannot say."""
+        self._is_asking = False
 
     def replace(self, old: Stored, new: Stored) -> None:
         """Put ``new`` in the place of ``old``, of which nothing is to be sent any more."""
@@ -145,14 +193,11 @@ class Outbox:
 
     def drop(self, stored: Stored) -> None:
         """Forget an entry of which everything is recorded already, or stands in another."""
-        path = self._path(stored.entry_id)
-        with disk_errors(path):
-            path.unlink(missing_ok=True)
-            sync_folder(self._folder)
+        self._remove(self._path(stored.entry_id))
 
     def forget(self, wrong: Sequence[bytes]) -> None:
         """Erase the content of records that stood with the wrong pupil, and of what they had corrected."""
-        accepted = list(self._read_all(self._archive))
+        accepted = [one for one in self._everything() if one.state == "accepted"]
         records = {record.hash: record for stored in accepted for record in stored.records}
         due, ahead = set[bytes](), list(wrong)
         while ahead:
@@ -165,8 +210,7 @@ class Outbox:
 
     def entries(self) -> list[Stored]:
         """Return everything in the outbox, oldest first."""
-        found = [*self._read_all(self._archive), *self._open()]
-        return sorted(found, key=lambda one: (one.created_ms, one.number))
+        return sorted(self._everything(), key=lambda one: (one.created_ms, one.number))
 
     def waiting(self, *, with_refused: bool = False) -> list[Stored]:
         """Return what is to be sent, in the order in which it was put here."""
@@ -178,16 +222,14 @@ class Outbox:
 
         ``among`` is everything in the outbox, if it was read before.
         """
-        if len(prefix) < PREFIX_MIN or set(prefix) - set("0123456789abcdef"):
-            raise Usage(say("outbox.prefix", prefix=repr(prefix), count=PREFIX_MIN))
+        _check_prefix(prefix)
         found: list[tuple[Stored, Record | None]] = []
         for stored in self.entries() if among is None else among:
             if stored.entry_id.hex().startswith(prefix):
                 found.append((stored, None))
             found += [(stored, one) for one in stored.records if one.hash.hex().startswith(prefix)]
         if len(found) != 1:
-            several = say("outbox.several_found", prefix=prefix)
-            raise Usage(several if found else say("outbox.none_found", prefix=prefix))
+            raise _not_one(prefix, len(found))
         return found[0]
 
     def _next_number(self) -> int:
@@ -198,17 +240,37 @@ class Outbox:
         return self._last
 
     def _open(self) -> list[Stored]:
-        """What is not accepted; an entry that a stop left in both folders is accepted."""
-        archived = {path.name for path in self._archive.glob(f"*{SUFFIX}")}
-        found = self._read_all(self._folder)
-        return [stored for stored in found if self._name(stored.entry_id) not in archived]
+        """What is not accepted."""
+        return list(self._read_all(self._folder, self._names(self._accepted, self._certified)))
 
-    def _read_all(self, folder: Path) -> Iterator[Stored]:
+    def _everything(self) -> Iterator[Stored]:
+        yield from self._read_all(self._certified, ())
+        yield from self._read_all(self._accepted, self._names(self._certified))
+        yield from self._open()
+
+    @staticmethod
+    def _names(*folders: Path) -> set[str]:
+        return {path.name for folder in folders for path in folder.glob(f"*{SUFFIX}")}
+
+    def _read_all(self, folder: Path, done: Container[str]) -> Iterator[Stored]:
+        """What lies in a folder, but for the names that a stop left there too."""
         for path in sorted(folder.glob(f"[0-9a-f]*{SUFFIX}")):
-            data = read_file(path, bytes_max=FILE_BYTES_MAX)
+            data = b"" if path.name in done else read_file(path, bytes_max=FILE_BYTES_MAX)
             if not data:  # the name was taken, and the process killed before the entry was there
                 continue
             yield self._read(path, data)
+
+    def _folder_of(self, stored: Stored) -> Path:
+        if stored.state != "accepted":
+            return self._folder
+        return self._certified if stored.is_certified else self._accepted
+
+    @staticmethod
+    def _remove(path: Path) -> None:
+        if path.exists():
+            with disk_errors(path):
+                path.unlink()
+                sync_folder(path.parent)
 
     def _read(self, path: Path, data: bytes) -> Stored:
         try:
@@ -238,14 +300,47 @@ class Outbox:
         return keys.lock(self._key, codec.encode(_value(stored)), self._random(keys.NONCE_BYTES))
 
 
-def accepted(stored: Stored, receipt: bytes) -> Stored:
-    """Return the entry with its receipt."""
-    return replace(stored, state="accepted", receipt=receipt, reason="")
+def entry_named(folder: Path, prefix: str) -> bytes:
+    """Return the id of the one entry in an outbox whose id starts with these digits; needs no key."""
+    _check_prefix(prefix)
+    names = {path.name.removesuffix(SUFFIX) for path in folder.rglob(f"{prefix}*{SUFFIX}")}
+    if len(names) != 1:
+        raise _not_one(prefix, len(names))
+    return bytes.fromhex(names.pop())
+
+
+def _check_prefix(prefix: str) -> None:
+    if len(prefix) < PREFIX_MIN or set(prefix) - set("0123456789abcdef"):
+        raise Usage(say("outbox.prefix", prefix=repr(prefix), count=PREFIX_MIN))
+
+
+def _not_one(prefix: str, count: int) -> Usage:
+    return Usage(say("outbox.several_found" if count else "outbox.none_found", prefix=prefix))
+
+
+def accepted(
+    stored: Stored, receipt: bytes, *, cosigned: tuple[str, ...] = (), contradicts: bool = False
+) -> Stored:
+    """Return the entry with its receipt, certified if there are agencies that have ``cosigned``.
+
+    A receipt that it has already stays beside the new one if they name two places, or if the caller knows
+    that the new one ``contradicts`` it.
+    """
+    earlier, old = stored.earlier, stored.receipt
+    if old and old not in earlier and (contradicts or not is_same_place(old, receipt)):
+        earlier = (*earlier, old)[:EARLIER_MAX]
+    return replace(stored, state="accepted", receipt=receipt, reason="", cosigned=cosigned, earlier=earlier)
+
+
+def is_same_place(one: bytes, other: bytes) -> bool:
+    """Whether two receipts show the same leaf at the same index: it names all that lies below it."""
+    first, second = parse_proof(one), parse_proof(other)
+    return (first.index, first.extra) == (second.index, second.extra)
 
 
 def refused(stored: Stored, reason: str) -> Stored:
-    """Return the entry with what the node said against it."""
-    return replace(stored, state="refused", reason=reason)
+    """Return the entry with what the node said against it; a receipt that it has stays."""
+    return replace(stored, state="refused", reason=reason, cosigned=())
 
 
 def _value(stored: Stored) -> list[object]:
@@ -263,6 +358,8 @@ def _value(stored: Stored) -> list[object]:
         [pupil_line(one) for one in stored.pupils],
         stored.number,
         list(stored.gone),
+        list(stored.cosigned),
+        list(stored.earlier),
     ]
 
 
@@ -281,7 +378,8 @@ def _parse(value: object) -> Stored:
             list(pupils),
             int(number),
             list(gone),
-        ]:
+            *more,
+        ] if certified := _parse_certified(more):
             pass
         case _:
             raise Malformed(say("outbox.malformed"))
@@ -298,7 +396,20 @@ def _parse(value: object) -> Stored:
         reason=reason,
         number=number,
         gone=tuple(gone),
+        cosigned=certified[0],
+        earlier=certified[1],
     )
+
+
+def _parse_certified(more: list[object]) -> tuple[tuple[str, ...], tuple[bytes, ...]] | None:
+    """Who certifies the receipt, and earlier receipts; an outbox of the version before knew neither."""
+    match more:
+        case []:
+            return (), ()
+        case [list(cosigned), list(earlier)] if all(isinstance(one, str) for one in cosigned):
+            if all(isinstance(one, bytes) for one in earlier):
+                return tuple(map(str, cosigned)), tuple(map(bytes, earlier))
+    return None
 
 
 def _parse_private(value: list[object] | None) -> PrivateBodies | None:

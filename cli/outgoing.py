@@ -23,7 +23,7 @@ from cli.stranded import STRANDED_COMMANDS
 @home_option
 @passphrase_option
 def list_command(home: Path, passphrase_file: Path | None) -> None:
-    """Show every entry signed here: waiting, accepted with its receipt, or refused and why."""
+    """Show every entry signed here: waiting, accepted, certified, or refused and why."""
     with open_desk(home, passphrase_file) as desk:
         entries = desk.outbox.entries()
     columns = ["entry", "signed", "waits", "state", "records", "kinds", "reason"]
@@ -32,7 +32,7 @@ def list_command(home: Path, passphrase_file: Path | None) -> None:
             one.entry_id.hex()[:16],
             _signed(one),
             _waits(one),
-            say_word("state", one.state),
+            say_word("state", one.word),
             len(one.records),
             _kinds(one),
             translated(one.reason),
@@ -73,6 +73,8 @@ def _value(stored: Stored) -> dict[str, Any]:
         "entry_id": stored.entry_id.hex(),
         "signed": _signed(stored),
         "state": stored.state,
+        "certified": stored.is_certified,
+        "cosigned": list(stored.cosigned),
         "reason": stored.reason,
         "do": advice_on(stored.reason),
         "waits": _waits(stored),

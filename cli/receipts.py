@@ -7,8 +7,6 @@ cards the log's and the witnesses' keys. So no workspace and no secret is needed
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +16,24 @@ from cli import output
 from cli.command import command, group, home_option
 from cli.failures import Usage
 from cli.language import say
+from cli.outbox import entry_named
 from cli.parameters import HEX32
 from cli.public_log import read_checked_rosters
+from cli.standing import Standing, judge_receipt, read_cards
 from cli.workspace import open_workspace
-from ledger.card_entries import parse_card_entries
-from ledger.certify import is_certified_by_cards, witness_verifier
-from ledger.cosignature import is_cosigned
-from ledger.errors import Unproven
-from ledger.governance import Card
 from ledger.leaf import parse_leaf
-from ledger.names import parse_origin
-from ledger.note import Note, parse_note, verifier_of
 from ledger.proof import parse_proof
 from ledger.roster import Roster
 from node.durable_file import read_file, replace_file
 from node.http_client import HttpClient
-from node.protocol import Procedure, Request, check_answer
-from node.session import check_receipt, fetch_receipt
+from node.protocol import Procedure
+from node.session import fetch_receipt
 from node.sources import HttpSource
 
 POLL_S = 1.0
 """A checkpoint is certified some seconds after it is published."""
 TIMEOUT_S = 60.0
 PROOF_BYTES_MAX = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """A receipt as it is now: what it proves, and who has cosigned it."""
-
-    receipt: bytes
-    index: int
-    size: int
-    is_certified: bool
-    cosigned: tuple[str, ...]
-    missing: tuple[str, ...]
 
 
 @command(
@@ -71,12 +52,13 @@ def wait(
 ) -> None:
     """Wait until a quorum of the agencies has cosigned what covers an entry, and write that receipt.
 
-    ENTRY is an entry id (64 digits); FILE a receipt, which may be the file to write.
+    ENTRY is an entry id, or the first six or more digits of one in the outbox; FILE a receipt, which may be
+    the file to write.
     """
     if url is None or ledger_id is None:
         workspace = open_workspace(home)
         url, ledger_id = url or workspace.target().url, ledger_id or workspace.ledger_id
-    entry_id = _entry_id(entry)
+    entry_id = _entry_id(entry, home)
     end = time.monotonic() + timeout_s
     with HttpClient(url) as client:
         roster = read_checked_rosters(HttpSource(client), ledger_id)[-1]
@@ -100,42 +82,20 @@ def standing_of(entry_id: bytes, roster: Roster, ledger_id: bytes) -> Procedure[
     Raises `ProblemAnswer` (404) for an entry that the node has not, `Unproven` for a receipt that is false.
     """
     receipt = yield from fetch_receipt(entry_id)
-    response = yield Request(method="GET", path="/v1/cards")
-    check_answer(response)
-    signed = parse_card_entries(response.body, roster, ledger_id)
-    cards = {name: one.card for name, one in signed.items()}
-    note = parse_note(parse_proof(receipt).checkpoint)
-    own = parse_origin(note.text.split("\n")[0])
-    if own.agency not in cards:
-        raise Unproven(say("receipt.no_card", agency=own.agency))
-    proof, _, checkpoint = check_receipt(receipt, entry_id, verifier_of(str(own), cards[own.agency].log_key))
-    cosigned = _cosigners(note, roster, cards)
-    return Standing(
-        receipt=receipt,
-        index=proof.index,
-        size=checkpoint.size,
-        is_certified=is_certified_by_cards(note, roster, cards),
-        cosigned=cosigned,
-        missing=tuple(name for name in roster.agencies if name not in cosigned),
-    )
+    cards = yield from read_cards(roster, ledger_id)
+    return judge_receipt(receipt, entry_id, roster, cards)
 
 
-def _cosigners(note: Note, roster: Roster, cards: Mapping[str, Card]) -> tuple[str, ...]:
-    return tuple(
-        name
-        for name in roster.agencies
-        if name in cards and is_cosigned(note, witness_verifier(roster.ledger, name, cards[name]))
-    )
-
-
-def _entry_id(entry: str) -> bytes:
+def _entry_id(entry: str, home: Path) -> bytes:
     path = Path(entry)
     if path.is_file():
         leaf = parse_proof(read_file(path, bytes_max=PROOF_BYTES_MAX)).extra
         if leaf is None:
             raise Usage(say("receipt.no_leaf", path=path))
         return parse_leaf(leaf).header.entry_id
-    return HEX32.convert(entry, None, None)
+    if len(entry) == 64:
+        return HEX32.convert(entry, None, None)
+    return entry_named(home / "outbox", entry.lower())
 
 
 def _value(standing: Standing, entry_id: bytes, target: Path) -> dict[str, Any]:
@@ -143,7 +103,7 @@ def _value(standing: Standing, entry_id: bytes, target: Path) -> dict[str, Any]:
         "file": str(target),
         "entry_id": entry_id.hex(),
         "index": standing.index,
-        "size": standing.size,
+        "size": standing.checkpoint.size,
         "certified": standing.is_certified,
         "cosigned": list(standing.cosigned),
         "missing": list(standing.missing),

@@ -144,7 +144,7 @@ def _send(outbox: Outbox, stored: Stored, target: Target, author: Author) -> Pro
                 raise
             equal = equal_records(answer.problem, stored)
             if not equal:
-                kept = outbox.update(refused(stored, _reason(answer.problem)))
+                kept = outbox.update(refused(stored, reason_of(answer.problem)))
                 return Outcome(signed=signed, stored=kept, known=tuple(known), problem=answer.problem)
             known += [
                 Known(label=stored.label_of(one.hash), record=one, standing=equal[one.hash].standing)
@@ -165,8 +165,8 @@ def _send(outbox: Outbox, stored: Stored, target: Target, author: Author) -> Pro
         return Outcome(signed=signed, stored=kept, index=proof.index, known=tuple(known))
 
 
-def _reason(problem: Problem) -> str:
-    """Why an entry was refused, in a line: the first obstacle that is more than a repetition."""
+def reason_of(problem: Problem) -> str:
+    """Return why an entry was refused, in a line: the first obstacle that is more than a repetition."""
     first = next((one for one in problem.obstacles if not one.is_equal), None)
     if first is None:
         return f"{problem.code}: {problem.detail}"[:REASON_CHARS_MAX]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -21,12 +21,15 @@ from cli.language import say
 from cli.outbox import Stored
 from cli.passphrase import passphrase_option
 from cli.patience import is_passing, pauses
+from cli.renewing import ASKED_WHOLE_MAX, Finding
 from cli.sending import Delivery, Outcome
 from cli.told import show_told, tell
 from cli.workspace import Workspace, open_workspace
 from ledger.errors import Conflict, LedgerError
 from ledger.keys import SigningKey
 
+FOUND = ("certified", "sent_again", "contradicts")
+"""What is found of accepted entries that JSON names; the rest stands in ``outbox list``, or is an alarm."""
 sleep = time.sleep
 """Waiting between two tries; tests put a node's return in its place."""
 
@@ -37,6 +40,7 @@ class _Try:
 
     entries: tuple[Stored, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    findings: tuple[Finding, ...] = ()
     stopped: LedgerError | None = None
     is_passing: bool = False
 
@@ -67,6 +71,7 @@ def _try(workspace: Workspace, signer: SigningKey, *, again: bool) -> _Try:
     """One try; a workspace in which another command works is like a node that does not answer."""
     try:
         with hold_desk(workspace, signer) as desk:
+            renewal = desk.look_after(ASKED_WHOLE_MAX)
             entries = desk.outbox.waiting(with_refused=again)
             delivery = desk.send(with_refused=again) if entries else Delivery(outcomes=())
     except Conflict as error:
@@ -74,6 +79,7 @@ def _try(workspace: Workspace, signer: SigningKey, *, again: bool) -> _Try:
     return _Try(
         entries=tuple(entries),
         outcomes=delivery.outcomes,
+        findings=renewal.findings,
         stopped=delivery.stopped,
         is_passing=is_passing(delivery.stopped),
     )
@@ -86,7 +92,14 @@ def _show(tries: Sequence[_Try]) -> None:
         raise tries[-1].stopped
     entries = {one.entry_id: one for tried in tries for one in tried.entries}
     answer = tell(list(entries.values()), Delivery(outcomes=outcomes, stopped=tries[-1].stopped))
+    findings = [one for tried in tries for one in tried.findings]
+    found = {word: _names(findings, word) for word in FOUND}
+    certified = [say("outbox.certified", count=len(found["certified"]))] if found["certified"] else []
     if not entries:
-        output.show(answer.value, say("outbox.nothing_waits"))
+        output.show({**answer.value, **found}, say("outbox.nothing_waits"), *certified)
         return
-    show_told(answer)
+    show_told(replace(answer, parts=(*answer.parts, *certified)), **found)
+
+
+def _names(findings: Sequence[Finding], word: str) -> list[str]:
+    return [one.stored.entry_id.hex() for one in findings if one.word == word]

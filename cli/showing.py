@@ -26,9 +26,10 @@ from cli.passphrase import passphrase_option
 from cli.public_log import Target, ask_agency, read_checked_rosters, read_log
 from cli.workspace import open_workspace
 from ledger.chain import Judged
-from ledger.note import NoteVerifier
+from ledger.checkpoint import parse_checkpoint
+from ledger.note import NoteVerifier, parse_note
 from ledger.presentation import make_presentation
-from ledger.proof import TlogProof
+from ledger.proof import TlogProof, parse_proof
 from ledger.record import Record
 from node.durable_file import create_file
 from node.http_client import HttpClient
@@ -46,22 +47,26 @@ class _Receipt:
     hour: int
     origin: str
     size: int
+    cosigned: tuple[str, ...]
 
     @property
     def value(self) -> dict[str, Any]:
         """As JSON carries it."""
         place = {"origin": self.origin, "index": self.proof.index, "received": hour_text(self.hour)}
-        return place | {"checkpoint_size": self.size}
+        certified = {"certified": bool(self.cosigned), "cosigned": list(self.cosigned)}
+        return place | {"checkpoint_size": self.size} | certified
 
     @property
     def line(self) -> str:
         """As people read it."""
+        names = ", ".join(self.cosigned)
         return say(
             "show.receipt",
             index=self.proof.index,
             origin=self.origin,
             hour=hour_text(self.hour),
             size=self.size,
+            certified=say("show.certified", agencies=names) if names else say("show.uncertified"),
         )
 
 
@@ -87,9 +92,15 @@ def show_command(name: str, home: Path, passphrase_file: Path | None) -> None:
     pairs = zip(records, sequels, strict=True)
     lines = [line for one, sequel in pairs for line in _record_lines(one, sequel)]
     output.show(
-        {**value, "receipt": receipt.value if receipt else None, "records": records},
+        {
+            **value,
+            "receipt": receipt.value if receipt else None,
+            "earlier_receipts": _earlier(stored),
+            "records": records,
+        },
         _entry_line(stored),
         receipt.line if receipt else say("show.no_receipt"),
+        *_earlier_lines(stored),
         *lines,
     )
 
@@ -182,7 +193,38 @@ def _node(url: str | None, ledger_id: bytes | None, home: Path) -> Iterator[tupl
 def _checked(stored: Stored, log: NoteVerifier) -> _Receipt:
     assert stored.receipt is not None
     proof, leaf, checkpoint = check_receipt(stored.receipt, stored.entry_id, log)
-    return _Receipt(proof=proof, hour=leaf.received_hour, origin=checkpoint.origin, size=checkpoint.size)
+    return _Receipt(
+        proof=proof,
+        hour=leaf.received_hour,
+        origin=checkpoint.origin,
+        size=checkpoint.size,
+        cosigned=stored.cosigned,
+    )
+
+
+def _earlier(stored: Stored) -> list[dict[str, Any]]:
+    """The receipts that contradict the one in force, whole: whoever is given two of them has the proof."""
+    proofs = [(one, parse_proof(one)) for one in stored.earlier]
+    return [
+        {
+            "index": proof.index,
+            "checkpoint_size": parse_checkpoint(parse_note(proof.checkpoint).text).size,
+            "receipt": one.decode(),
+        }
+        for one, proof in proofs
+    ]
+
+
+def _earlier_lines(stored: Stored) -> list[str]:
+    return [
+        say(
+            "show.earlier",
+            index=one["index"],
+            size=one["checkpoint_size"],
+            entry=stored.entry_id.hex()[:16],
+        )
+        for one in _earlier(stored)
+    ]
 
 
 def _find(desk: Desk, prefix: str, entries: Sequence[Stored]) -> tuple[Stored, Record | None]:
@@ -210,7 +252,7 @@ def _record_value(desk: Desk, stored: Stored, record: Record, sequel: Sequel | N
 
 
 def _entry_line(stored: Stored) -> str:
-    state, reason = say_word("state", stored.state), translated(stored.reason)
+    state, reason = say_word("state", stored.word), translated(stored.reason)
     return say("show.entry", entry=stored.entry_id.hex(), state=state, reason=reason).rstrip()
 
 

@@ -44,12 +44,22 @@ class Check:
 
     records: tuple[Record, ...] = field(repr=False)
 
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.records) <= RECORDS_MAX:
+            raise Malformed(f"check has {{records}}: 1 to {RECORDS_MAX} of [owner part, shown part]")
+        if len({one.hash for one in self.records}) != len(self.records):
+            raise Malformed("check names each record once")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
     """Show me the record of this hash."""
 
     record: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.record) != 32:
+            raise Malformed("read has {record}: a record hash of 32 bytes")
 
 
 Action: TypeAlias = Check | Read
@@ -79,7 +89,7 @@ def sign_request(
     """Return the request for ``action``; ``nonce`` is 16 fresh random bytes, used once."""
     name, arguments = _written(action)
     raw = codec.encode([VERSION, ledger_id, agency, signer.public_key, nonce, created_ms, name, arguments])
-    return _parse(raw, signer.sign(DOMAIN + raw))
+    return _parse(raw, signer.sign(DOMAIN + raw), action)
 
 
 def format_request(request: SignedRequest) -> bytes:
@@ -107,7 +117,8 @@ def is_fresh(request: SignedRequest, now_ms: int) -> bool:
     return abs(now_ms - request.created_ms) <= AGE_MS_MAX
 
 
-def _parse(raw: bytes, signature: bytes) -> SignedRequest:
+def _parse(raw: bytes, signature: bytes, action: Action | None = None) -> SignedRequest:
+    """Return the parts of a request; ``action`` where it is known: thousands of records take their time."""
     check_parts(signature)
     match codec.decode(raw, bytes_max=REQUEST_BYTES_MAX):
         case [
@@ -137,7 +148,7 @@ def _parse(raw: bytes, signature: bytes) -> SignedRequest:
         key=key,
         nonce=nonce,
         created_ms=created_ms,
-        action=_parse_action(name, arguments),
+        action=action or _parse_action(name, arguments),
     )
 
 
@@ -151,12 +162,8 @@ def _parse_action(name: str, arguments: Mapping[str, object]) -> Action:
 def _parse_check(arguments: Mapping[str, object]) -> Check:
     match arguments:
         case {"records": list(values), **rest} if not rest and 1 <= len(values) <= RECORDS_MAX:
-            records = tuple(_parse_record(number, one) for number, one in enumerate(values, start=1))
-        case _:
-            raise Malformed(f"check has {{records}}: 1 to {RECORDS_MAX} of [owner part, shown part]")
-    if len({one.hash for one in records}) != len(records):
-        raise Malformed("check names each record once")
-    return Check(records=records)
+            return Check(records=tuple(_parse_record(at, one) for at, one in enumerate(values, start=1)))
+    raise Malformed(f"check has {{records}}: 1 to {RECORDS_MAX} of [owner part, shown part]")
 
 
 def _parse_record(number: int, value: object) -> Record:
@@ -171,7 +178,7 @@ def _parse_record(number: int, value: object) -> Record:
 
 def _parse_read(arguments: Mapping[str, object]) -> Read:
     match arguments:
-        case {"record": bytes(record), **rest} if not rest and len(record) == 32:
+        case {"record": bytes(record), **rest} if not rest:
             return Read(record=record)
     raise Malformed("read has {record}: a record hash of 32 bytes")
 

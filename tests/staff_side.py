@@ -135,7 +135,11 @@ class Foresight:
             self._bodies,
             self._keys,
             state=log.state,
-            signing=SequencerKeys(log=log.key("log"), sealing_seed=seed(f"{log.agency} sealing")),
+            signing=SequencerKeys(
+                log=log.key("log"),
+                sealing_seeds=(seed(f"{log.agency} sealing"),),
+                check_card=lambda card: None,
+            ),
             token=take_lease(self._database, "a test"),
             on_commit=lambda size, root: None,
         )
@@ -156,7 +160,7 @@ class Foresight:
         return RequestDoor(
             ledger_id=self.log.world.ledger_id,
             origin=self.log.origin,
-            sealing_seed=seed(f"{self.log.agency} sealing"),
+            sealing_seeds=(seed(f"{self.log.agency} sealing"),),
             nonces=NonceStore(self._database),
             release=release,
         )
@@ -228,6 +232,8 @@ class ScriptedNode:
         if request.path == REQUESTS_PATH and self.foresight is not None:
             self.asked += 1
             return self.foresight.answer(request.body)
+        if (request.method, request.path) == ("GET", "/v1/cards"):  # a node that certifies nothing
+            return format_problem(Problem(status=404, code="node.path", detail="nothing is there"))
         assert (request.method, request.path) == ("POST", "/v1/entries")
         submission = open_submission(request.body, seed(f"{self.log.agency} sealing"))
         self.got.append(submission)

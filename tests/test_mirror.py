@@ -18,10 +18,10 @@ from ledger.errors import LedgerError, Malformed, Unproven
 from ledger.names import Origin
 from ledger.tiles import encode_bundle
 from ledger.tree import bytes_max, parse_tree_path
-from node import handlers, log_store, mirror
+from node import handlers, log_store
 from node.database import Database
 from node.log_store import LogStore
-from node.mirror import Mirror, pull
+from node.mirror import PULL_BUNDLES_MAX, Mirror, pull
 from node.protocol import Request, Response
 from node.stored_logs import load_state
 from tests import spoiled
@@ -63,9 +63,9 @@ class Copy:
     database: Database
     mirror: Mirror
 
-    def ask(self, answer: Answer) -> int | None:
+    def ask(self, answer: Answer, bundles: int = PULL_BUNDLES_MAX) -> int | None:
         """One round, as the service drives it; return how many leaves are new, None if there is no log."""
-        procedure = pull(self.mirror.state, self.mirror.held_bytes())
+        procedure = pull(self.mirror.state, self.mirror.held_bytes(), bundles)
         pulled = drive(procedure, answer)
         return None if pulled is None else self.mirror.take(pulled, keys.verify_many)
 
@@ -153,30 +153,28 @@ def test_a_web_server_that_knows_no_ranges_is_understood(copy: Copy) -> None:
     assert copy.ask(answer) == 4
 
 
-def test_a_log_far_ahead_is_taken_in_parts(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_far_ahead_is_taken_in_parts(copy: Copy) -> None:
     """Each part is proven by consistency with the signed size; the checkpoint comes with the last one."""
-    monkeypatch.setattr(mirror, "PULL_BUNDLES_MAX", 1)
     log = grown(600)
-    taken = [copy.ask(peer_of(log)) for _ in range(4)]
+    taken = [copy.ask(peer_of(log), 1) for _ in range(4)]
     assert taken == [256, 256, 90, 0]
     assert copy.mirror.state.tree.root() == log.state.tree.root()
 
 
-def test_a_part_with_any_hash_tile_changed_is_not_taken(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_with_any_hash_tile_changed_is_not_taken(copy: Copy) -> None:
     """The tiles that prove a part are believed as little as the leaves."""
-    monkeypatch.setattr(mirror, "PULL_BUNDLES_MAX", 1)
     log = grown(600)
     before, files, honest = copy.content(), log.files(), peer_of(log)
-    pulled = drive(pull(copy.mirror.state, 0), honest)
+    pulled = drive(pull(copy.mirror.state, 0, 1), honest)
     tiles = [one.path[1:] for one in honest.asked if "/tile/" in one.path and "entries" not in one.path]
     needed = [(path, files[path].find(hash_)) for path in tiles for hash_ in pulled.consistency]
     assert any(at >= 0 for _, at in needed)
     for path, at in needed:
         if at >= 0:
             with pytest.raises(LedgerError):
-                copy.ask(Peer(files | {path: _flip(files[path], at)}))
+                copy.ask(Peer(files | {path: _flip(files[path], at)}), 1)
             assert copy.content() == before
-    assert copy.ask(honest) == 256
+    assert copy.ask(honest, 1) == 256
 
 
 def _flip(data: bytes, at: int) -> bytes:
@@ -310,7 +308,7 @@ def test_a_lie_is_refused_and_nothing_of_it_stored(copy: Copy, name: str, held: 
     with pytest.raises(LedgerError):
         copy.ask(liar)
     assert copy.content() == before
-    assert len(liar.asked) <= mirror.PULL_BUNDLES_MAX + 20
+    assert len(liar.asked) <= PULL_BUNDLES_MAX + 20
     honest = grown(5)
     assert copy.ask(peer_of(honest)) == len(honest.leaves) - len(before[0][1])
 
@@ -351,7 +349,7 @@ def test_endless_answers_end(copy: Copy) -> None:
     with pytest.raises(LedgerError):
         copy.ask(liar)
     assert copy.content() == before
-    assert len(liar.asked) <= mirror.PULL_BUNDLES_MAX + 40
+    assert len(liar.asked) <= PULL_BUNDLES_MAX + 40
 
 
 def test_a_file_larger_than_its_kind_is_refused_unparsed(copy: Copy) -> None:
