@@ -230,6 +230,7 @@ def _log(config: Config, files: Files, record: lease.InstanceRecord | None, hour
         path=path,
         size=size,
         root_at=lambda at: files.root_of(files.state.origin, at) or b"",
+        era=files.state.origin.era,
     )
     if refusal is not None:
         was = record or lease.InstanceRecord(host="", path="", size=0, root=b"")

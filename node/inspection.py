@@ -27,7 +27,7 @@ from node.log_store import LogStore
 from node.opening import load_opening
 from node.promises import Promises
 from node.rosters import load_rosters
-from node.stored_logs import StoredLogs, load_state
+from node.stored_logs import StoredLogs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,9 @@ def open_files(config: Config) -> Iterator[Files]:
     with contextlib.closing(Database.open_read_only(config.data / "log.db", schemas)) as database:
         store = LogStore(database)
         by_hash = {roster.hash: roster for roster in rosters}
-        state = load_state(store, rosters[0].hash, Origin(config.ledger, config.agency), by_hash)
+        logs = StoredLogs(store, rosters[0].hash, lambda: by_hash)
+        held = logs.eras(config.agency)
+        state = logs.state(held[-1] if held else Origin(config.ledger, config.agency))
         yield Files(rosters=rosters, state=state, store=store, database=database)
 
 
