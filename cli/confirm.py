@@ -15,6 +15,6 @@ def yes_option(function: Decorated) -> Decorated:
 
 
 def check_wanted(question: str, *parts: str | Table, yes: bool) -> None:
-    """Show ``parts`` and return if it is wanted; `Usage` where nobody can be asked, `click.Abort` for a no."""
+    """Show ``parts``, return if it is wanted; `Usage` where nobody can be asked, `click.Abort` for a no."""
     if not yes and not output.ask_yes(question, *parts):
         raise click.Abort

@@ -49,6 +49,7 @@ OF_OPERATORS = {
     "rosters": "founds a ledger or changes it",
     "audit": "auditors check a dossier in any country",
     "demo": "shows programmers and operators a whole ledger",
+    "demo_fork": "of the demo",
     "demo_lists": "of the demo",
     "demo_run": "of the demo",
 }
