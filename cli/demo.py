@@ -263,7 +263,7 @@ def _show(
         value,
         f"\nThree agencies recorded {run.records} records in {seconds} s, and nobody had to trust anybody.",
         Table(columns=["agency", "node", "entries"], rows=table),
-        f"One node was restored by force and forked: {story.evidence_bytes} bytes proved its fork, and no entry "
+        f"One node was restored and forked: {story.evidence_bytes} bytes proved its fork, and no entry "
         f"was lost: {story.entries_before} on both branches, {story.entries_after} in the mended log.",
         f"One flipped byte was named: {tampered}",
         f"Everything is in {run.directory}: dossier.zip, ledger-id, commands.txt, a directory an agency.",
