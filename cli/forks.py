@@ -55,6 +55,8 @@ class Known:
     """Checkpoints whose leaves nobody shows: they prove nothing yet."""
     branches: Sequence[dict[str, Any]]
     contested_from: int | None
+    is_open: bool
+    """Whether no later era has mended it yet."""
 
     @property
     def value(self) -> dict[str, Any]:
@@ -69,6 +71,7 @@ class Known:
             "unproven": self.unproven,
             "branches": list(self.branches),
             "contested_from": self.contested_from,
+            "is_open": self.is_open,
         }
 
 
@@ -188,8 +191,9 @@ def _known(url: str | None, directory: Path) -> list[Known]:
 
 def _told(client: HttpClient) -> Iterator[Known]:
     """What a node says; the evidence is as it gives it, not yet checked."""
-    status = client.run(fetch_json("/v1/status"))
-    for log in status.get("logs", ()):
+    logs = client.run(fetch_json("/v1/status")).get("logs", ())
+    origins = [parse_origin(log["origin"]) for log in logs]
+    for log in logs:
         fork = log.get("fork")
         if fork:
             origin = parse_origin(log["origin"])
@@ -199,6 +203,7 @@ def _told(client: HttpClient) -> Iterator[Known]:
                 unproven=fork["unproven"],
                 branches=[{"era": origin.era, "name": name} for name in ("", *fork["branches"])],
                 contested_from=fork["contested_from"],
+                is_open=all(one.era <= origin.era for one in origins if one.agency == origin.agency),
             )
 
 
@@ -206,12 +211,14 @@ def _held(promises: Promises, origin: Origin) -> Known:
     """What the files of a node hold of an era's forks."""
     newest = max(promises.logs.eras(origin.agency), key=lambda one: one.era, default=origin)
     evidence, name = promises.forks.evidence, str(origin)
+    branches = [one.value for one in branches_of(promises, newest) if one.era == origin.era]
     return Known(
         origin=origin,
         evidence=evidence.pieces(name),
         unproven=len(evidence.unproven(name)),
-        branches=[one.value for one in branches_of(promises, newest) if one.era == origin.era],
+        branches=branches,
         contested_from=promises.forks.contested_from(origin),
+        is_open=newest == origin or "open" in {one["standing"] for one in branches},
     )
 
 
@@ -240,8 +247,7 @@ def _words(one: Known) -> Iterator[str | Table]:
         [branch["name"][:16] or "main", *(branch.get(name, "") for name in told)] for branch in one.branches
     ]
     yield Table(columns=["branch", "entries", "parts at", "certified", "is"], rows=rows)
-    standings = {branch.get("standing") for branch in one.branches}
-    if "open" in standings or not standings - {None, "part"}:
+    if one.is_open:
         yield f"  what to do: {one.origin.agency} opens a new era on its node: pledger era plan"
         yield "  no other log is affected; no entry is lost: both branches are kept and served"
     else:
