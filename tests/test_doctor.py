@@ -387,7 +387,7 @@ def held(node: Any, agency: str) -> int:
 
 
 def test_another_history_is_told_at_both_ends(tmp_path: Path, nodes: Nodes) -> None:
-    """The owner: another history is held by X. The holder: the copy does not go on."""
+    """The owner: its log has forked, and what mends it. The holder: the copy does not go on."""
     made = founded(tmp_path, ("district", "sport"))
     running = {name: nodes.start(agency) for name, agency in made.items()}
     district = made["district"]
@@ -405,8 +405,8 @@ def test_another_history_is_told_at_both_ends(tmp_path: Path, nodes: Nodes) -> N
     assert "test/district/1" in told(made["sport"], "mirror_fault")
     running["district"].stop()
     nodes.start(district)
-    wait_for(lambda: "refused" in seen(district), "what the other says")
-    assert "another history" in told(district, "refused")
+    wait_for(lambda: "forked" in seen(district), "what the other says")
+    assert "test/district/1 has forked" in told(district, "forked")
 
 
 def test_a_fork_is_led_through_to_a_new_era(tmp_path: Path, nodes: Nodes) -> None:
@@ -439,8 +439,7 @@ def test_a_fork_is_led_through_to_a_new_era(tmp_path: Path, nodes: Nodes) -> Non
     ask("era", "plan", "--dir", district.directory, "-o", draft)
     ask("era", "sign", draft, "--dir", district.directory, "-o", entry)
     ask("era", "open", entry, "--dir", district.directory)
-    wait_for(lambda: "era_waits" in seen(district), "the opening to be seen")
-    assert "start the node again" in told(district, "era_waits")
+    wait_for(lambda: "start the node again" in told(district, "era_waits"), "the opening to be seen")
     running["district"].stop()
     assert "era_waits" in examined(district)
     nodes.start(district)
