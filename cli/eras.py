@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from cli import output
-from cli.agency import NODE_SECRETS, ROOT_KEY_FILE, directory_option
+from cli.agency import ROOT_KEY_FILE, directory_option
 from cli.cards import ROTATED, Changes, new_keys
 from cli.command import command, group, now
 from cli.confirm import check_wanted, yes_option
@@ -36,7 +36,7 @@ from node import era
 from node.config import Config, load_config
 from node.durable_file import read_file
 from node.inspection import open_promises
-from node.key_file import SEALING, public_key_of, read_key_file, read_public_keys, use_of, write_key_file
+from node.key_file import SEALING, public_key_of, read_key_file, read_public_keys, use_of
 from node.keyring import needed_keys
 from node.opening import card_of, save_era_opening
 from node.promises import Promises
@@ -299,15 +299,13 @@ def _reason(promises: Promises, eras: Sequence[Origin], wish: Wish) -> str:
 def _make(
     config: Config, before: PlacedCard, wish: Wish, passphrase_file: Path | None, number: int
 ) -> dict[str, bytes]:
-    """Make the new keys and keep them; where the node's key file is lost, a whole new one."""
+    """Make the new keys and keep them in the key files; `Usage` if the node's key file is not there."""
     path = config.directory / NODE_KEY_FILE
     if not path.exists():
-        secrets = {name: os.urandom(SEED_BYTES) for name in NODE_SECRETS}
-        passphrase = take_passphrase(passphrase_file, f"the new keys of {config.agency}", is_new=True)
-        write_key_file(path, config.agency, secrets, passphrase, os.urandom)
-        return {
-            name: public_key_of(name, seed) for name, seed in secrets.items() if public_key_of(name, seed)
-        }
+        raise Usage(
+            f"{path} is not here: put back the copy that was kept apart, even an old one; its log key may be "
+            "lost, but without its master key no record in the key database opens"
+        )
     changes = Changes(rotate=["log", *wish.rotate], add=(), drop=(), void_from=None, urls=())
     return new_keys(config.directory, before, changes, passphrase_file, number)
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from node.key_file import read_public_keys
-from tests.agencies import Nodes, nodes, wait_for
+from node.key_file import COST_MIN, read_key_file, read_public_keys, write_key_file
+from tests.agencies import PASSPHRASE, Nodes, nodes, wait_for
 from tests.operator_side import ask, founded, say
 
 __all__ = ["nodes"]
 
 
-def test_one_machine_mends_a_lost_key_file(tmp_path: Path, nodes: Nodes) -> None:
-    """The node's whole key file is gone: one command, and the log goes on in a second era with new keys."""
+def test_one_machine_mends_a_lost_log_key(tmp_path: Path, nodes: Nodes) -> None:
+    """Only an old key file is left, without the log key: one command, and the log goes on in a second era."""
     district = founded(tmp_path)["district"]
     running = nodes.start(district)
     size = running.status()["size"]
     running.stop()
-    (district.directory / "keys" / "node.key").unlink()
-    value = ask("era", "open", "--dir", district.directory, "--reason", "key_lost", "--yes")
+    path = district.directory / "keys" / "node.key"
+    secrets = read_key_file(path, PASSPHRASE)
+    path.unlink()
+    words = ("era", "open", "--dir", district.directory, "--reason", "key_lost", "--yes")
+    ask(*words, code=2)
+    older = {name: bytes(32) if name == "log" else seed for name, seed in secrets.items()}
+    write_key_file(path, "district", older, PASSPHRASE, os.urandom, cost=COST_MIN)
+    value = ask(*words)
     assert value["origin"] == "test/district/2" and value["kept"]["size"] == size
     running = nodes.start(district)
     wait_for(lambda: running.status()["era"] == 2, "the new era")
