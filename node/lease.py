@@ -38,7 +38,6 @@ SCHEMA = Schema(
         (
             "CREATE TABLE refused (era INTEGER PRIMARY KEY, reason TEXT NOT NULL)",
             "INSERT INTO refused (era, reason) SELECT 1, reason FROM refusal",
-            "DROP TABLE refusal",
         ),
     ),
 )

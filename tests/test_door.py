@@ -543,7 +543,7 @@ def test_what_the_instance_record_has_not_seen_does_not_leave_the_node(
 ) -> None:
     """A commit whose record cannot be written is no receipt, not even when it is asked for again."""
 
-    def full(size: int, root: bytes) -> None:
+    def full(size: int, root: bytes, era: int) -> None:
         raise StoreError("log.instance: the disk is full: free some space and try again")
 
     agency, submission = door.agency, door.agency.enrol("boris")
