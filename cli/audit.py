@@ -191,12 +191,16 @@ def _is_policy(path: Path) -> bool:
 
 
 def _choose(sources: Sequence[Source], ledger: str, agencies: Sequence[str]) -> dict[str, Source]:
-    """For each agency the source with the newest checkpoint; `Unproven` if two contradict each other."""
+    """For each agency the source with the newest checkpoint; `Unproven` if two contradict each other.
+
+    Only its newest era is compared: what forked before is in the dossier as evidence.
+    """
     chosen: dict[str, Source] = {}
     for agency in agencies:
         seen: dict[int, Checkpoint] = {}
+        newest = max(dossier.eras_of(source, Origin(ledger, agency))[-1].era for source in sources)
         for source in sources:
-            checkpoint = _checkpoint(source, Origin(ledger, agency))
+            checkpoint = _checkpoint(source, Origin(ledger, agency, newest))
             if checkpoint is None:
                 continue
             known = seen.setdefault(checkpoint.size, checkpoint)

@@ -105,7 +105,7 @@ def card(
     before = card_in_force(config)
     replaced = _registrars_in_hand(directory, before.card) if REGISTRAR in rotate else []
     changes = Changes(rotate=rotate, add=add, drop=[*drop, *replaced], void_from=void_from, urls=urls)
-    made = _new_keys(directory, before, changes, passphrase_file)
+    made = new_keys(directory, before, changes, passphrase_file, before.card.number + 1)
     following = next_card(before, made, changes)
     body = format_governance(following)
     target.write_bytes(codec.encode([DRAFT, ledger_id, config.agency, body]))
@@ -198,15 +198,17 @@ def next_card(before: PlacedCard, made: dict[str, bytes], changes: Changes) -> C
     return following
 
 
-def _new_keys(
-    directory: Path, before: PlacedCard, changes: Changes, passphrase_file: Path | None
+def new_keys(
+    directory: Path, before: PlacedCard, changes: Changes, passphrase_file: Path | None, number: int
 ) -> dict[str, bytes]:
     """Make the keys to rotate, keep them in their key files, and return their public keys by use.
+
+    ``number`` is that of the card that brings them.
 
     A card drafted a second time takes the keys that the first draft made: its number is theirs.
     """
     made: dict[str, bytes] = {}
-    wanted, suffix = set(changes.rotate), f".{before.card.number + 1}"
+    wanted, suffix = set(changes.rotate), f".{number}"
     for file, uses in ((NODE_KEY_FILE, wanted - {REGISTRAR}), (REGISTRAR_KEY_FILE, wanted & {REGISTRAR})):
         path = directory / file
         names = {use: f"{use}{suffix}" for use in sorted(uses)}

@@ -6,6 +6,7 @@ import click
 
 from cli import output
 from cli.command import Decorated
+from cli.output import Table
 
 
 def yes_option(function: Decorated) -> Decorated:
@@ -13,7 +14,7 @@ def yes_option(function: Decorated) -> Decorated:
     return click.option("--yes", is_flag=True, help="Do not ask.")(function)
 
 
-def check_wanted(question: str, *, yes: bool) -> None:
-    """Return if it is wanted; raise `Usage` where nobody is there to ask, `click.Abort` for a no."""
-    if not yes and not output.ask_yes(question):
+def check_wanted(question: str, *parts: str | Table, yes: bool) -> None:
+    """Show ``parts``, return if it is wanted; `Usage` where nobody can be asked, `click.Abort` for a no."""
+    if not yes and not output.ask_yes(question, *parts):
         raise click.Abort

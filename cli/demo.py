@@ -1,9 +1,9 @@
 """``pledger demo``: the whole path once, with real processes, as a newcomer would walk it.
 
 It founds a ledger of three agencies, runs their nodes, enrols pupils, imports lists, appends by hand, waits
-until every node holds every log and a quorum has cosigned it, exports a dossier, verifies it at the level
-certified, and shows what one changed byte does. All of it through the commands that anybody has; what they
-were is kept in ``commands.txt``.
+until every node holds every log and a quorum has cosigned it; then one node forks its own log and mends it
+(``demo_fork``). A dossier of the whole story is exported and verified at the level certified, and one changed
+byte is shown. All of it through the commands that anybody has; what they were is kept in ``commands.txt``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import socket
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
-from cli import demo_lists, demo_run, output
+from cli import demo_fork, demo_lists, demo_run, output
 from cli.command import command
+from cli.demo_fork import ForkStory
 from cli.demo_lists import SCHOOLS, School
 from cli.demo_run import DemoRun
 from cli.failures import Usage
@@ -59,10 +61,13 @@ def demo(directory: Path | None, records: int, keep_running: bool) -> None:
             _start_nodes(run)
             groups = demo_lists.plan(records)
             filled = {school.agency: _fill(run, school, groups) for school in SCHOOLS}
-            sizes = _wait_until_certified(run, filled)
-            dossier = _export(run)
+            _wait_until_certified(run, filled)
+            mended = demo_fork.fork_and_mend(run)
+            logs = _wait_until_certified(run, {})
+            dossier, verdict = _export(run)
             tampered = _tamper(run, dossier)
-            _show(run, dossier, sizes, tampered, keep_running=keep_running)
+            story = demo_fork.tell(mended, logs[demo_fork.FORKER.agency]["size"], verdict == "verified")
+            _show(run, dossier, logs, tampered, story, keep_running=keep_running)
             if keep_running:
                 run.wait_for_interrupt()
         finally:
@@ -171,28 +176,36 @@ def _write_lists(run: DemoRun, school: School, groups: list[float]) -> dict[str,
     return written
 
 
-def _wait_until_certified(run: DemoRun, filled: dict[str, int]) -> dict[str, int]:
+def _wait_until_certified(run: DemoRun, filled: dict[str, int]) -> dict[str, dict[str, Any]]:
     """Wait until every node shows every log whole, up to these sizes or beyond, and certified to its end.
 
-    Return the sizes: the desks pinned each other's cards in between.
+    Return the line of each agency's newest era: the desks pinned each other's cards in between.
     """
-    sizes: dict[str, int] = {}
+    newest: dict[str, dict[str, Any]] = {}
 
     def is_certified() -> bool:
-        shown = [log for agency in run.urls for log in run.status(agency)["logs"]]
-        sizes.update({log["origin"].split("/")[1]: log["size"] for log in shown})
-        is_whole = all(sizes[agency] >= size for agency, size in filled.items())
-        ends = [sizes[log["origin"].split("/")[1]] for log in shown]
-        return is_whole and all(
-            log["size"] == log["certified_size"] == end for log, end in zip(shown, ends, strict=True)
+        shown = [_newest(run.status(agency)["logs"]) for agency in run.urls]
+        newest.update(shown[0])
+        ends = {agency: (log["origin"], log["size"]) for agency, log in newest.items()}
+        return all(ends[agency][1] >= size for agency, size in filled.items()) and all(
+            (log["origin"], log["certified_size"]) == (log["origin"], log["size"]) == ends.get(agency)
+            for logs in shown
+            for agency, log in logs.items()
         )
 
     run.wait(CERTIFY_TIMEOUT_S, "the copies and their cosignatures", is_certified)
     run.say("each node holds all three logs, each cosigned by a quorum up to its end")
-    return sizes
+    return newest
 
 
-def _export(run: DemoRun) -> Path:
+def _newest(logs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The newest era of each agency, of what a node shows."""
+    in_order = sorted(logs, key=lambda log: int(log["origin"].split("/")[2]))
+    return {log["origin"].split("/")[1]: log for log in in_order}
+
+
+def _export(run: DemoRun) -> tuple[Path, str]:
+    """Export the whole story and verify it; return the dossier and the verdict."""
     dossier = run.directory / "dossier.zip"
     sources = [f"--from={url}" for url in run.urls.values()]
     run.pledger("export {} --ledger {} -o {}", sources, run.ledger_id, dossier)
@@ -202,7 +215,7 @@ def _export(run: DemoRun) -> Path:
         f"verified offline at level {LEVEL}: {report['entries']} entries, {report['records']} records "
         "committed to"
     )
-    return dossier
+    return dossier, str(report["verdict"])
 
 
 def _tamper(run: DemoRun, dossier: Path) -> str:
@@ -220,10 +233,18 @@ def _tamper(run: DemoRun, dossier: Path) -> str:
     return text
 
 
-def _show(run: DemoRun, dossier: Path, sizes: dict[str, int], tampered: str, *, keep_running: bool) -> None:
+def _show(
+    run: DemoRun,
+    dossier: Path,
+    logs: dict[str, dict[str, Any]],
+    tampered: str,
+    story: ForkStory,
+    *,
+    keep_running: bool,
+) -> None:
     seconds = round(time.monotonic() - run.start, 1)
     agencies = [
-        {"id": agency, "url": url, "origin": f"{LEDGER}/{agency}/1", "size": sizes[agency]}
+        {"id": agency, "url": url, "origin": logs[agency]["origin"], "size": logs[agency]["size"]}
         for agency, url in run.urls.items()
     ]
     table = [[one["id"], one["url"], one["size"]] for one in agencies]
@@ -234,6 +255,7 @@ def _show(run: DemoRun, dossier: Path, sizes: dict[str, int], tampered: str, *, 
         "node_dirs": [str(run.agency_directory(agency)) for agency in run.urls],
         "records": run.records,
         "level": LEVEL,
+        "fork": story.value,
         "seconds": seconds,
     }
     with_passphrase = f"PLEDGER_PASSPHRASE_FILE={run.directory}/passphrase pledger"
@@ -241,6 +263,8 @@ def _show(run: DemoRun, dossier: Path, sizes: dict[str, int], tampered: str, *, 
         value,
         f"\nThree agencies recorded {run.records} records in {seconds} s, and nobody had to trust anybody.",
         Table(columns=["agency", "node", "entries"], rows=table),
+        f"One node was restored and forked: {story.evidence_bytes} bytes proved its fork, and no entry "
+        f"was lost: {story.entries_before} on both branches, {story.entries_after} in the mended log.",
         f"One flipped byte was named: {tampered}",
         f"Everything is in {run.directory}: dossier.zip, ledger-id, commands.txt, a directory an agency.",
         "Try next:",

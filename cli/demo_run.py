@@ -67,12 +67,12 @@ class DemoRun:
         answer: dict[str, Any] = json.loads(run.stdout)
         return answer
 
-    def start_node(self, agency: str) -> None:
-        """Start an agency's node; its events go to ``node.log`` in its directory."""
+    def start_node(self, agency: str, *words: str) -> None:
+        """Start an agency's node; its events go on in ``node.log`` in its directory."""
         directory = self.agency_directory(agency)
-        with (directory / "node.log").open("wb") as log:
+        with (directory / "node.log").open("ab") as log:
             self.nodes[agency] = subprocess.Popen(
-                _command("node", "run", "--dir", str(directory)),
+                _command("node", "run", "--dir", str(directory), *words),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -114,12 +114,19 @@ class DemoRun:
         """End every node, and wait until it has ended."""
         for process in self.nodes.values():
             process.terminate()
-        for process in self.nodes.values():
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for agency in list(self.nodes):
+            self.stop_node(agency)
+
+    def stop_node(self, agency: str) -> None:
+        """End one node, and wait until it has ended."""
+        process = self.nodes[agency]
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        del self.nodes[agency]
 
 
 def begin(directory: Path) -> DemoRun:

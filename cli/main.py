@@ -16,7 +16,9 @@ from cli import (
     completion,
     corrections,
     demo,
+    eras,
     explain,
+    forks,
     lists,
     operate,
     outgoing,
@@ -33,6 +35,8 @@ from cli.language import say
 MODULES = (
     cards,
     rosters,
+    eras,
+    forks,
     operate,
     staff,
     classes,

@@ -20,7 +20,6 @@ from cli.sending import Author, Delivery, send_waiting
 from ledger.entry import sign_public
 from ledger.governance import Governance, Scope, format_governance
 from ledger.keys import SigningKey
-from ledger.names import Origin
 from ledger.note import verifier_of
 from ledger.roster import ROSTER_BYTES_MAX, Roster, roster_hash
 from ledger.statute import Kind, Statute
@@ -70,7 +69,6 @@ def open_agency(path: Path, url: str | None = None) -> AgencyDirectory:
     roster = read_checked_rosters(DirectorySource(path), ledger_id)[-1]
     config = load_config(path)
     card = card_in_force(config).card
-    origin = Origin(roster.ledger, config.agency)
     return AgencyDirectory(
         path=path,
         roster=roster,
@@ -80,7 +78,7 @@ def open_agency(path: Path, url: str | None = None) -> AgencyDirectory:
             agency=config.agency,
             url=url or config.url,
             sealing_key=card.sealing_key,
-            log=verifier_of(str(origin), card.log_key),
+            log=verifier_of(card.origin, card.log_key),
         ),
     )
 

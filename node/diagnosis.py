@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import LedgerError, StoreError, Unproven
+from ledger.names import Origin
 from node import lease
 from node.config import FILE_NAME, Config
 from node.durable_file import disk_errors
 from node.http_server import bind
-from node.inspection import Files, card_in_force, open_files
+from node.inspection import Files, card_in_force, open_files, open_promises
 from node.key_file import public_key_of, read_key_file, read_public_keys, use_of
 from node.keyring import needed_keys
-from node.opening import OPENING_FILE
+from node.opening import OPENING_FILE, card_of, load_era_opening
 from node.rosters import ROSTER_DIRECTORY, load_rosters, unknown_peers
 from node.sequencer import CLOCK_BEHIND_MAX_HOURS
 from node.wiring import NODE_KEY_FILE
@@ -57,7 +58,10 @@ STATES = (
     "silent",
     "port_taken",
     "other_node",
+    "forked",
     "refused",
+    "era_waits",
+    "owed",
     "waits_for_answers",
     "overtaken",
     "trouble",
@@ -87,7 +91,13 @@ def of_files(config: Config, hour: int, passphrase: str | None) -> list[Finding]
 
     Without a passphrase the key file is only looked at.
     """
-    return [*_disk(config), *_roster(config), *_keys(config, passphrase), *_database(config, hour)]
+    return [
+        *_disk(config),
+        *_roster(config),
+        *_keys(config, passphrase),
+        *_database(config, hour),
+        *_own_forks(config),
+    ]
 
 
 def of_address(config: Config) -> list[Finding]:
@@ -110,12 +120,29 @@ def of_status(status: Mapping[str, Any], agency: str | None = None) -> list[Find
     """
     if agency is not None and status.get("agency") != agency:
         return [found("other_node", agency=str(status.get("agency")))]
-    return [*_condition(status.get("condition") or {}), *_logs(status)]
+    return [*_era(status), *_condition(status.get("condition") or {}), *_logs(status)]
+
+
+def _era(status: Mapping[str, Any]) -> Iterator[Finding]:
+    """What asks for a new era of the own log, in the order in which an operator meets it."""
+    own: Mapping[str, Any] = next(iter(status.get("logs", ())), {})
+    fork = own.get("fork") or {}
+    refusal = (status.get("condition") or {}).get("refusal")
+    if status.get("opening"):
+        yield found("era_waits", detail=status["opening"])
+    elif fork.get("is_proven"):
+        yield _forked(own["origin"], fork.get("contested_from"))
+    if refusal and not status.get("opening") and not (fork.get("is_proven") and "has forked" in refusal):
+        yield found("refused", detail=refusal)
+    if status.get("owed"):
+        yield found("owed", count=len(status["owed"]), entries=status["owed"])
+
+
+def _forked(origin: str, index: int | None) -> Finding:
+    return found("forked", log=origin, agency=origin.split("/")[1], index=index or 0)
 
 
 def _condition(said: Mapping[str, Any]) -> Iterator[Finding]:
-    if said.get("refusal"):
-        yield found("refused", detail=said["refusal"])
     if not said.get("is_member", True):
         yield found("dropped", version=said["roster_version"])
     elif said.get("unheard"):
@@ -246,6 +273,21 @@ def _log(config: Config, files: Files, record: lease.InstanceRecord | None, hour
     newest = files.rosters[-1]
     if adopted is not None and adopted.version < newest.version and config.agency in newest.agencies:
         yield found("roster_newer", version=newest.version, adopted=adopted.version)
+
+
+def _own_forks(config: Config) -> Iterator[Finding]:
+    """A fork of the newest era of the own log, or the opening that is put here to mend it."""
+    try:
+        with open_promises(config) as promises:
+            eras = promises.logs.eras(config.agency)
+            own = eras[-1] if eras else Origin(config.ledger, config.agency)
+            put = load_era_opening(config.directory, own)
+            if put is not None:
+                yield found("era_waits", detail=f"{card_of(put).origin} is not open yet")
+            elif eras and promises.forks.is_forked(own):
+                yield _forked(str(own), promises.forks.contested_from(own))
+    except LedgerError:
+        return  # told by what is wrong with roster or database
 
 
 def _living_holder(config: Config) -> str | None:

@@ -79,7 +79,8 @@ def members_of(
     rosters = [parse_roster(raw) for name, raw in files.items() if name.endswith(".json")]
     agencies = {name for roster in rosters for name in roster.agencies}
     for agency in sorted(agencies, key=lambda name: f"{name}/"):  # in paths "a-b/" stands before "a/"
-        for origin in _eras(source, Origin(rosters[0].ledger, agency)):
+        eras = eras_of(source, Origin(rosters[0].ledger, agency))
+        for origin in sorted(eras, key=lambda one: f"{one.era}/"):
             names = sorted(branches(origin) if branches else listed_branches(source, origin))
             yield from log_members(source, origin, range(2, len(rosters) + 1), names)
     yield from sorted(files.items())
@@ -133,8 +134,8 @@ def _pieces(source: Source, origin: Origin) -> Iterator[tuple[str, bytes]]:
             yield format_tree_path(path), raw
 
 
-def _eras(source: Source, first: Origin) -> list[Origin]:
-    """The eras of an agency in order of their paths: as files are listed, or up to the first absent one."""
+def eras_of(source: Source, first: Origin) -> list[Origin]:
+    """Return the eras of an agency, the first among them: as files are listed, or up to the first absent."""
     listed = source.names()
     if listed is None:
         eras = [first]
@@ -142,7 +143,7 @@ def _eras(source: Source, first: Origin) -> list[Origin]:
             eras.append(replace(eras[-1], era=eras[-1].era + 1))
     else:
         eras = [replace(first, era=era) for era in sorted({1, *_listed_eras(listed, first.agency)})]
-    return sorted(eras, key=lambda origin: f"{origin.era}/")
+    return eras
 
 
 def _checkpoint_path(origin: Origin) -> LogPath:

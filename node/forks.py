@@ -172,7 +172,7 @@ class Forks:
     def take_evidence(self, raw: bytes) -> bool:
         """Check and keep a piece that somebody shows; return whether it is new. Raises if it is false."""
         claim = parse_evidence(raw)
-        fork = check_evidence(raw, self._suspects(claim.origin))
+        fork = check_evidence(raw, self.suspects(claim.origin))
         with self._database.transaction():
             is_new = self.evidence.put(fork)
         self.on_change(fork.origin)
@@ -216,7 +216,7 @@ class Forks:
             ours = parse_leaf(self._store.leaf(str(origin), 0, branch.name))
             piece = prove_openings(ours, theirs)
             if piece is not None:
-                check_evidence(piece, self._suspects(origin))
+                check_evidence(piece, self.suspects(origin))
                 self._keep([piece])
                 return Parting(parent=MAIN, start=0, evidence=piece)
         raise Unproven(f"{origin}: not signed by the log key of its opening")
@@ -292,7 +292,8 @@ class Forks:
             return key
         return None
 
-    def _suspects(self, origin: Origin) -> Suspects:
+    def suspects(self, origin: Origin) -> Suspects:
+        """Return the keys of an era that evidence may convict, as far as they are known here."""
         rosters = self._rosters()
         return Suspects(
             ledger_id=rosters[0].hash,

@@ -16,6 +16,7 @@ from node.handlers import answer
 from node.opening import save_era_opening
 from node.protocol import Request
 from node.sources import ZipSource
+from node.submission import Submission
 from tests.agencies import Agency
 from tests.virtual_net import Net, Peer
 from tests.world import HOUR, key, seed
@@ -63,6 +64,10 @@ def restore(agency: Agency, backup_path: Path) -> None:
 def cut_off(net: Net, name: str) -> None:
     others = [one for one in net.agencies if one != name]
     net.blocked |= {(name, one) for one in others} | {(one, name) for one in others}
+
+
+def join(net: Net, one: str, two: str) -> None:
+    net.blocked -= {(one, two), (two, one)}
 
 
 def certified(net: Net, origin: Origin) -> bool:
@@ -125,3 +130,37 @@ def restart(net: Net, number: int = 9, name: str = "log.2") -> None:
     net.stop(OWNER)
     net.secrets.setdefault(OWNER, []).append(name)
     net.start(OWNER, number)
+
+
+def late_branch(net: Net, tmp_path: Path) -> tuple[Submission, list[bytes]]:
+    """A branch that one agency alone saw surfaces after the repair; return its entry, and the log's."""
+    net.start_all()
+    net.wait(2)
+    net.wait_for(lambda: all(certified(net, Origin("test", one)) for one in net.agencies), 120)
+    assert net.peers[OWNER].submit(net.agencies[OWNER].grant()) == 200
+    net.wait(2)
+    net.wait_for(lambda: certified(net, FIRST), 120)
+    net.stop(OWNER)
+    backup(net.agencies[OWNER], tmp_path / "backup")
+    cut_off(net, "youth")
+    cut_off(net, OWNER)
+    join(net, OWNER, "youth")
+    net.start(OWNER, 1, on_word=True)
+    hidden = net.agencies[OWNER].enrol("hidden", number=77)
+    net.wait_for(lambda: net.peers[OWNER].submit(hidden) == 200, 30)
+    held = net.peers[OWNER].held(OWNER)
+    net.wait_for(lambda: net.peers["youth"].held(OWNER) == held, 60)
+    net.stop(OWNER)
+    restore(net.agencies[OWNER], tmp_path / "backup")
+    net.blocked.clear()
+    cut_off(net, "youth")
+    net.start(OWNER, 2, on_word=True)
+    made = enrol(net, [1])
+    put_opening(net, plan(net, reason_code="key_stolen"))
+    restart(net)
+    net.wait_for(lambda: net.peers[OWNER].node.origin == SECOND, 60)
+    net.wait(2)
+    net.blocked.clear()
+    net.wait_for(lambda: len(net.peers[OWNER].node.store.branches(str(FIRST))) == 2, 600)
+    net.wait_for(lambda: certified(net, SECOND), 600)
+    return hidden, made

@@ -53,7 +53,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_it_leaves_what_a_script_needs(demo: dict[str, Any]) -> None:
     """The JSON object, the dossier and the ledger id are there and agree."""
     directory = Path(demo["dir"])
-    assert {"ledger_id", "dossier", "agencies", "node_dirs", "records", "level", "seconds"} <= set(demo)
+    assert {"ledger_id", "dossier", "agencies", "node_dirs", "records", "level", "seconds", "fork"} <= set(
+        demo
+    )
     assert (directory / "ledger-id").read_text() == demo["ledger_id"] + "\n"
     assert Path(demo["dossier"]) == directory / "dossier.zip"
     assert [set(one) for one in demo["agencies"]] == [{"id", "url", "origin", "size"}] * 3
@@ -66,10 +68,31 @@ def test_the_dossier_verifies_and_names_each_log(demo: dict[str, Any]) -> None:
     """An auditor with one file and one fingerprint gets the sizes that the agencies have, all certified."""
     report = run("verify", demo["dossier"], "--ledger", demo["ledger_id"], "--level", demo["level"])
     assert report["verdict"] == "verified" and report["problems"] == [] and demo["level"] == "certified"
-    sizes = {log["origin"]: log["size"] for log in report["logs"]}
-    assert sizes == {one["origin"]: one["size"] for one in demo["agencies"]}
-    assert sizes == {log["origin"]: log["certified_size"] for log in report["logs"]}
+    shown = {one["origin"]: one["size"] for one in demo["agencies"]}
+    assert shown.items() <= {log["origin"]: log["size"] for log in report["logs"]}.items()
+    assert shown.items() <= {log["origin"]: log["certified_size"] for log in report["logs"]}.items()
     assert sum(report["bodies"].values()) == report["records"] >= demo["records"]
+
+
+def test_a_restored_node_forks_is_caught_and_mends_its_log(demo: dict[str, Any], tmp_path: Path) -> None:
+    """Evidence that anybody checks, a second era, and every entry of both branches in the mended log."""
+    fork = demo["fork"]
+    assert fork["detected"] is fork["reconciled"] is fork["certified"] is True
+    assert 0 < fork["evidence_bytes"] < 4096
+    assert 2 < fork["entries_before"] <= fork["entries_after"]
+    assert [one["origin"] for one in demo["agencies"]].count("demo/district/2") == 1
+    evidence = Path(demo["dir"]) / "district.fork"
+    assert evidence.stat().st_size == fork["evidence_bytes"]
+    words = ("forks", "check", str(evidence), "--keys", demo["dossier"], "--ledger", demo["ledger_id"])
+    checked = run(*words)
+    assert (checked["verdict"], checked["origin"], checked["accused"]) == (
+        *("proven", "demo/district/1", "log key"),
+    )
+    other = Path(demo["dir"]) / "sport"
+    run(*words[:3], "--keys", str(other), "--ledger", demo["ledger_id"])
+    run(*words[:3], "--keys", str(other), "--ledger", "00" * 32, code=1)
+    (tmp_path / "x.fork").write_bytes(evidence.read_bytes()[:-1])
+    run("forks", "check", str(tmp_path / "x.fork"), *words[3:], code=2)
 
 
 def test_another_ledger_id_is_refused(demo: dict[str, Any]) -> None:

@@ -26,9 +26,11 @@ from cli.language import catalogue
 from cli.main import pledger
 from ledger.names import Head
 from ledger.roster import Ends, format_roster, parse_roster
-from node.diagnosis import STATES
+from node.diagnosis import STATES, of_status
+from node.handlers import answer
 from node.http_client import HttpClient
 from node.key_file import COST_MIN, write_key_file
+from node.protocol import Request
 from tests.agencies import (
     DEADLINE_S,
     PASSPHRASE,
@@ -40,6 +42,7 @@ from tests.agencies import (
     post,
     wait_for,
 )
+from tests.forking import late_branch
 from tests.operator_side import ask, founded, say
 from tests.source_texts import has_cyrillic
 from tests.test_disk import (
@@ -53,6 +56,7 @@ from tests.test_disk import (
     _restore_without_record,
     small_disk,
 )
+from tests.virtual_net import net_of
 from tests.world import HOUR, seed
 
 __all__ = ["nodes", "small_disk"]
@@ -383,7 +387,7 @@ def held(node: Any, agency: str) -> int:
 
 
 def test_another_history_is_told_at_both_ends(tmp_path: Path, nodes: Nodes) -> None:
-    """The owner: another history is held by X. The holder: the copy does not go on."""
+    """The owner: its log has forked, and what mends it. The holder: whose log, and where."""
     made = founded(tmp_path, ("district", "sport"))
     running = {name: nodes.start(agency) for name, agency in made.items()}
     district = made["district"]
@@ -397,12 +401,67 @@ def test_another_history_is_told_at_both_ends(tmp_path: Path, nodes: Nodes) -> N
         for number in range(4):
             assert isinstance(post(client, district, district.grant(f"clerk {number}")), bytes)
     nodes.start(made["sport"], "--alone")
-    wait_for(lambda: "mirror_fault" in seen(made["sport"]), "the fault")
-    assert "test/district/1" in told(made["sport"], "mirror_fault")
+    wait_for(lambda: {"mirror_fault", "forked"} & set(seen(made["sport"])), "the fault")
     running["district"].stop()
     nodes.start(district)
-    wait_for(lambda: "refused" in seen(district), "what the other says")
-    assert "that this node never made" in told(district, "refused")
+    wait_for(lambda: {"refused", "forked"} & set(seen(district)), "what the other says")
+
+
+def test_a_fork_is_led_through_to_a_new_era(tmp_path: Path, nodes: Nodes) -> None:
+    """Forked, its opening put but not open, then healthy: each look names the next command, and it works."""
+    made = founded(tmp_path, ("district", "sport"))
+    running = {name: nodes.start(agency) for name, agency in made.items()}
+    district = made["district"]
+    wait_for(lambda: running["district"].status()["is_sequencing"], "both to have heard")
+    running["district"].stop()
+    shutil.copytree(district.config().data, tmp_path / "older")
+    running["district"] = nodes.start(district)
+    wait_for(lambda: running["district"].status()["is_sequencing"], "both to have heard")
+    size = running["district"].status()["size"]
+    with HttpClient(district.url) as client:
+        assert isinstance(post(client, district, district.grant()), bytes)
+    wait_for(lambda: held(running["sport"], "district") > size, "the first history")
+    running["district"].stop()
+    running["sport"].stop()
+    shutil.rmtree(district.config().data)
+    shutil.copytree(tmp_path / "older", district.config().data)
+    running["district"] = nodes.start(district, "--alone")
+    with HttpClient(district.url) as client:
+        for number in range(3):
+            assert isinstance(post(client, district, district.grant(f"clerk {number}")), bytes)
+    nodes.start(made["sport"])
+    wait_for(lambda: "forked" in seen(district), "the fork")
+    wait_for(lambda: len(branches(running["district"])) == 1, "the other branch")
+    assert "era plan" in examined(district)["forked"]["do"]
+    draft, entry = tmp_path / "era.draft", tmp_path / "era.entry"
+    ask("era", "plan", "--dir", district.directory, "-o", draft)
+    ask("era", "sign", draft, "--dir", district.directory, "-o", entry)
+    ask("era", "open", entry, "--dir", district.directory)
+    wait_for(lambda: "start the node again" in told(district, "era_waits"), "the opening to be seen")
+    running["district"].stop()
+    assert "era_waits" in examined(district)
+    nodes.start(district)
+    wait_for(lambda: seen(district) == [], "the new era", 2 * DEADLINE_S)
+
+
+def branches(node: Any) -> list[str]:
+    [fork] = [log["fork"] for log in node.status()["logs"] if log["origin"] == "test/district/1"]
+    return list(fork["branches"])
+
+
+def test_entries_of_a_late_branch_are_named(tmp_path: Path) -> None:
+    """Owed until they are in the log: what the node says of itself is told."""
+    with net_of(tmp_path, "centre", "district", "sport", "youth") as net:
+        hidden, _ = late_branch(net, tmp_path)
+        node = net.peers["district"].node
+
+        def owed() -> list[object]:
+            status = json.loads(answer(node, Request(method="GET", path="/v1/status"), HOUR).body)
+            return [one.values["entries"] for one in of_status(status) if one.state == "owed"]
+
+        assert owed() == [[hidden.entry.header.entry_id.hex()]]
+        net.wait_for(lambda: net.peers["district"].submit(hidden) == 200, 30)
+        assert owed() == []
 
 
 def test_a_lease_taken_by_another_process_is_told(tmp_path: Path, nodes: Nodes) -> None:

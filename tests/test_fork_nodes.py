@@ -26,6 +26,8 @@ from tests.forking import (
     cut_off,
     enrol,
     fork_by_restoring,
+    join,
+    late_branch,
     plan,
     put_opening,
     reread,
@@ -99,10 +101,6 @@ def views(net: Net, tmp_path: Path) -> None:
         net.stop(OWNER)
         net.blocked |= {(OWNER, seen_by), (seen_by, OWNER)}
         restore(net.agencies[OWNER], tmp_path / "backup")
-
-
-def join(net: Net, one: str, two: str) -> None:
-    net.blocked -= {(one, two), (two, one)}
 
 
 def branches_at(net: Net, name: str) -> int:
@@ -300,35 +298,7 @@ def test_a_file_shows_a_fork_and_its_mending_as_peers_do(tmp_path: Path) -> None
 def test_a_branch_that_surfaces_after_the_repair_stops_nobody(tmp_path: Path) -> None:
     """Kept and shown as late; its entry is named as owed until it is appended, and the log goes on."""
     with net_of(tmp_path, *FOUR) as net:
-        net.start_all()
-        net.wait(2)
-        net.wait_for(lambda: all(certified(net, Origin("test", one)) for one in net.agencies), 120)
-        assert net.peers[OWNER].submit(net.agencies[OWNER].grant()) == 200
-        net.wait(2)
-        net.wait_for(lambda: certified(net, FIRST), 120)
-        net.stop(OWNER)
-        backup(net.agencies[OWNER], tmp_path / "backup")
-        cut_off(net, "youth")
-        cut_off(net, OWNER)
-        join(net, OWNER, "youth")
-        net.start(OWNER, 1, on_word=True)
-        hidden = net.agencies[OWNER].enrol("hidden", number=77)
-        net.wait_for(lambda: net.peers[OWNER].submit(hidden) == 200, 30)
-        held = net.peers[OWNER].held(OWNER)
-        net.wait_for(lambda: net.peers["youth"].held(OWNER) == held, 60)
-        net.stop(OWNER)
-        restore(net.agencies[OWNER], tmp_path / "backup")
-        net.blocked.clear()
-        cut_off(net, "youth")
-        net.start(OWNER, 2, on_word=True)
-        made = enrol(net, [1])
-        put_opening(net, plan(net, reason_code="key_stolen"))
-        restart(net)
-        net.wait_for(lambda: net.peers[OWNER].node.origin == SECOND, 60)
-        net.wait(2)
-        net.blocked.clear()
-        net.wait_for(lambda: branches_at(net, OWNER) == 2, 600)
-        net.wait_for(lambda: certified(net, SECOND), 600)
+        hidden, made = late_branch(net, tmp_path)
         node = net.peers[OWNER].node
         assert node.waiting is None and node.sequencer.find(made[0]) is not None
         assert node.owed() == [hidden.entry.header.entry_id.hex()]

@@ -35,18 +35,21 @@ from tests.world import key as public_key
 FILES = ("messages", *heard.FILES)
 MESSAGES = [(file, key, one) for file in FILES for key, one in catalogue(file).items()]
 NAMES = [f"{file}:{key}" for file, key, _ in MESSAGES]
-OPERATOR = ("agency", "roster", "node", "export", "verify", "demo")
+OPERATOR = ("agency", "roster", "era", "forks", "node", "export", "verify", "demo")
 """Commands of operators and auditors, whose help stays English."""
 OF_OTHERS = ("heard.system.", "heard.typed.", "part.near")
 """Said by the operating system and click."""
 OF_OPERATORS = {
     "agency": "founds an agency and a ledger: typed by whoever runs a node",
     "cards": "issues an agency's cards",
+    "eras": "opens a later era of an agency's log",
+    "forks": "shows operators and auditors the forks of any log",
     "operate": "runs a node",
     "roster_draft": "founds a ledger or changes it",
     "rosters": "founds a ledger or changes it",
     "audit": "auditors check a dossier in any country",
     "demo": "shows programmers and operators a whole ledger",
+    "demo_fork": "of the demo",
     "demo_lists": "of the demo",
     "demo_run": "of the demo",
 }
