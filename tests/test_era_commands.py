@@ -69,6 +69,8 @@ def test_an_opening_for_another_agency_is_not_put(tmp_path: Path, nodes: Nodes) 
     made = founded(tmp_path, ("district", "sport"))
     running = [nodes.start(agency) for agency in made.values()]
     wait_for(lambda: all(one.status()["is_sequencing"] for one in running), "both to have heard")
+    logs = lambda: [log for one in running for log in one.status()["logs"]]  # noqa: E731
+    wait_for(lambda: all(log["size"] and log["certified_size"] == log["size"] for log in logs()), "rest")
     draft, entry = tmp_path / "era.draft", tmp_path / "era.entry"
     district, sport = made["district"].directory, made["sport"].directory
     ask("era", "plan", "--dir", district, "--reason", "key_stolen", "-o", draft)
