@@ -329,7 +329,8 @@ class Gossip:
                 return -1
             new = int(await self._around.on_store(self._node.take, origin, pulled, verify_many, begun))
             await self._take_certified(agency, origin, pulled.note)
-        except (Refused, Unproven):
+        except (Malformed, Refused, Unproven):
+            # another history, read on from where ours ends, may be no leaves at all
             if begun is not None or not await self._look(agency, origin):
                 raise
             return 1
