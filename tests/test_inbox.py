@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import Unproven
+from ledger.proof import parse_proof
 from ledger.verify import verify
 from node import inbox
 from node.http_client import HttpClient
 from node.inbox import FOLDER
+from node.session import fetch_json
 from node.sources import ZipSource
 from tests.agencies import Agency, Nodes, RunningNode, found_agencies, nodes, post, wait_for
 from tests.operator_side import ask, founded, say
@@ -50,10 +52,14 @@ def sizes(node: RunningNode) -> dict[str, int]:
 
 
 def fill(agency: Agency, *pupils: str) -> None:
+    """A grant and an entry for each pupil, all of it published."""
+    entries = [agency.grant(), *(agency.enrol(pupil, number=number) for number, pupil in enumerate(pupils))]
     with HttpClient(agency.url) as client:
-        assert isinstance(post(client, agency, agency.grant()), bytes)
-        for number, pupil in enumerate(pupils):
-            assert isinstance(post(client, agency, agency.enrol(pupil, number=number)), bytes)
+        for entry in entries:
+            receipt = post(client, agency, entry)
+            assert isinstance(receipt, bytes)
+        size = parse_proof(receipt).index + 1
+        wait_for(lambda: client.run(fetch_json("/v1/status"))["size"] >= size, "the tick")
 
 
 def digests(agency: Agency) -> dict[str, str]:
