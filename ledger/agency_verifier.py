@@ -3,8 +3,8 @@
 Each branch of each era is read once by a `LogVerifier`, on the state that its opening keeps. Then
 ``lineage`` says what belongs to the log. Until an opening is certified (at n = 1: sequenced) a
 contradicting branch is an open fork; after it a branch or tail is late, and leaves outside the log change
-no verdict any more, except that an entry there may be owed. Where files cannot be listed (HTTP), branches
-are not found, and the lists of an opening stay undecided.
+no verdict any more, except that an entry there may be owed. Where files cannot be listed (HTTP), a node says
+which branches it has; with a plain web server none are found, and the lists of an opening stay undecided.
 """
 
 from __future__ import annotations
@@ -241,13 +241,19 @@ class AgencyVerifier:
             yield _Peek(era=era, branch=branch, size=size, reconcile=opening)
 
     def _found(self) -> list[tuple[int, str]]:
-        """The eras and branches that the files name; without a list, the eras that answer in order."""
+        """The eras and branches that the files name; without a list, the eras that answer, in order."""
         if self.places is None:
             eras = [1]
             while len(eras) < ERA_MAX and self.read(eras[-1] + 1, "", "checkpoint") is not None:
                 eras.append(eras[-1] + 1)
-            return [(era, "") for era in eras]
+            return [(era, branch) for era in eras for branch in ("", *self._branches_told(era))]
         return sorted({(1, ""), *self.places, *((era, "") for era, _ in self.places)})
+
+    def _branches_told(self, era: int) -> list[str]:
+        if isinstance(self.source, tree.ListsBranches):
+            with suppress(LedgerError):
+                return self.source.branches(self.origin(era))
+        return []
 
     def _opening(self, era: int, branch: str, size: int) -> Reconcile | None:
         tile = next(bundles_of(0, size))

@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from ledger.errors import Malformed
 from ledger.fork import EVIDENCE_BYTES_MAX
-from ledger.names import NAME, is_era
+from ledger.names import NAME, Origin, is_era
 from ledger.note import NOTE_BYTES_MAX
 from ledger.roster import ROSTER_BYTES_MAX
 from ledger.tiles import ENTRY_BYTES_MAX, TILE_WIDTH, Tile, format_path, parse_path
@@ -64,6 +64,15 @@ class Source(Protocol):
 
     def names(self) -> list[str] | None:
         """Return all file names in order, or None where they cannot be listed (HTTP)."""
+        ...
+
+
+@runtime_checkable
+class ListsBranches(Protocol):
+    """A source that can say which branches an era has, though its files cannot be listed: a node."""
+
+    def branches(self, origin: Origin) -> list[str]:
+        """Return the names of the branches beside the main one; raises `LedgerError` without an answer."""
         ...
 
 

@@ -177,15 +177,18 @@ def test_kept_nodes_answer_until_they_are_stopped(tmp_path: Path) -> None:
     directory = tmp_path / "d"
     words = pledger("demo", "--dir", str(directory), "--records", "60", "--keep-running", "--json")
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        answer = json.loads(process.stdout.readline())
-        for agency in answer["agencies"]:
-            status = run("node", "status", "--url", agency["url"])
-            assert status["size"] == agency["size"]
-        report = run("verify", answer["agencies"][0]["url"], "--ledger", answer["ledger_id"])
-        assert report["verdict"] == "verified"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(DEADLINE_S) == 130
+        try:
+            assert process.stdout is not None
+            answer = json.loads(process.stdout.readline())
+            for agency in answer["agencies"]:
+                status = run("node", "status", "--url", agency["url"])
+                assert status["size"] == agency["size"]
+            report = run("verify", answer["agencies"][0]["url"], "--ledger", answer["ledger_id"])
+            assert report["verdict"] == "verified"
+        finally:  # a demo that is kept running would be waited for until it ends
+            process.send_signal(signal.SIGINT)
+            code = process.wait(DEADLINE_S)
+        assert code == 130
     assert nodes_below(directory) == []
 
 

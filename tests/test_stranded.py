@@ -322,7 +322,8 @@ def test_a_node_killed_in_the_middle_of_a_send_loses_and_doubles_nothing(clerk: 
     node = nodes.start(clerk.agency)
     grant(clerk.agency, "clerk")
     clerk.type("outbox", "send")
-    start, count = size_of(node), 40
+    start, count = 3, 40  # the opening, the grant, the class
+    wait_for(lambda: size_of(node) == start, "the tick")
     for number in range(count):
         clerk.type("append", "subject_result", "--pupil", "7a-01", *mark(f"S{number}"), "--offline")
     sending = clerk.start("outbox", "send", "--json")
@@ -333,6 +334,7 @@ def test_a_node_killed_in_the_middle_of_a_send_loses_and_doubles_nothing(clerk: 
     assert 0 < answer["recorded"] < count and answer["recorded"] + answer["waiting"] == count
     node = nodes.start(clerk.agency)
     assert clerk.ask("outbox", "send")["recorded"] == answer["waiting"]
+    wait_for(lambda: size_of(node) >= start + count, "the tick")
     assert size_of(node) == start + count
     assert set(clerk.states()) == {"accepted"} and len(clerk.states()) == count + 1
     assert clerk.ask("outbox", "send")["entries"] == []
