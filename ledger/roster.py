@@ -16,7 +16,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,17 +194,6 @@ def check_next(before: Roster, after: Roster, signatures: bytes) -> None:
     given = sum(name in signed for name in names)
     if given < needed:
         raise Unproven(f"version {after.version} has {given} of the {needed} signatures that it needs")
-
-
-def fold_rosters(first: Roster, later: Iterable[tuple[Roster, bytes]], signatures: bytes) -> list[Roster]:
-    """Return all versions, each checked against those before; raise `Unproven` at the first that fails."""
-    check_first(first, signatures)
-    versions = [first]
-    for roster, signed in later:
-        check_chain(versions, roster)
-        check_next(versions[-1], roster, signed)
-        versions.append(roster)
-    return versions
 
 
 def _signers(by: Roster, of: Roster, signatures: bytes) -> set[str]:

@@ -214,10 +214,6 @@ def card_number(plan: Plan) -> int:
     return next(one.number for body in plan.bodies if isinstance(one := parse_governance(body), Card))
 
 
-def _are_bytes(values: Sequence[object]) -> bool:
-    return all(isinstance(one, bytes) for one in values)
-
-
 def _facts(promises: Promises, own: Origin, hour: int, branches: Branches) -> Facts:
     """What the stores know of the branches of the own log."""
     store, rosters = promises.store, promises.rosters()

@@ -7,7 +7,7 @@ because of who sent it: what a pull brings is judged with the auditor's verifier
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ledger import codec, tree
@@ -16,7 +16,7 @@ from ledger.errors import Malformed, Unproven
 from ledger.leaf import Leaf, parse_leaf
 from ledger.merkle import prove_consistency
 from ledger.names import Origin
-from ledger.note import Note, NoteVerifier, parse_note
+from ledger.note import NoteVerifier, parse_note
 from ledger.proof import TlogProof, check_proof, parse_proof
 from ledger.tiles import TILE_WIDTH, Tile, decode_bundle, split_tile
 from ledger.tree import LogPath, format_tree_path
@@ -63,15 +63,6 @@ def fetch_receipt(entry_id: bytes) -> Procedure[bytes]:
     response = yield Request(method="GET", path=f"/v1/entries/{entry_id.hex()}")
     check_answer(response)
     return response.body
-
-
-def fetch_certified_receipt(entry_id: bytes, is_certified: Callable[[Note], bool]) -> Procedure[bytes | None]:
-    """Return the receipt of an entry under a certified checkpoint, or None while there is none.
-
-    ``is_certified`` judges the checkpoint's cosignatures (``ledger.certify``). Raises as `fetch_receipt`.
-    """
-    receipt = yield from fetch_receipt(entry_id)
-    return receipt if is_certified(parse_note(parse_proof(receipt).checkpoint)) else None
 
 
 def fetch_cards() -> Procedure[bytes]:

@@ -406,19 +406,6 @@ class Node(Outlook, OwnLog):
         with self._database.transaction():
             self.certification.keep(note, lines)
 
-    def cosign_copies(self, now_s: int) -> int:
-        """Cosign what is newest of each copy held, for whoever cannot ask; return how many are cosigned.
-
-        After a file was loaded: this node's own export then carries its cosignatures back. A log that may not
-        be cosigned now is left out.
-        """
-        count = 0
-        for mirror in self.mirrors.values():
-            note = self.store.newest_checkpoint(str(mirror.origin))
-            with contextlib.suppress(LedgerError):
-                count += note is not None and self.witness.cosign_held(note, now_s)
-        return count
-
     def card_entries(self) -> bytes:
         """Return the entries of the cards that the own log pins, and of its own newest card."""
         own = self.sequencer.state.authority
