@@ -518,9 +518,10 @@ def test_an_oversize_body_is_refused_over_http(tmp_path: Path, nodes: Nodes) -> 
     agency = found_agencies(tmp_path)["district"]
     nodes.start(agency)
     with HttpClient(agency.url) as client:
-        for size in (SUBMISSION_BYTES_MAX, SUBMISSION_BYTES_MAX + 1, 3 * SUBMISSION_BYTES_MAX):
+        beyond = [(SUBMISSION_BYTES_MAX + 1, 413), (3 * SUBMISSION_BYTES_MAX, 413)]
+        for size, status in ((SUBMISSION_BYTES_MAX, 400), *beyond):
             answer = _post_raw(client, bytes(size))
-            assert answer.status == 413 and answer.content_type == PROBLEM
+            assert answer.status == status and answer.content_type == PROBLEM
         assert isinstance(post(client, agency, agency.grant()), bytes)
         entry_id = agency.grant().entry.header.entry_id
         check_receipt(client.run(fetch_receipt(entry_id)), entry_id, agency.verifier)
